@@ -1,0 +1,120 @@
+"""The one thing that sampling and models both know: a subgraph and what is asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from kgscale.types import EdgeSource, EdgeType, Indptr
+
+Part = TypeVar("Part", bound="Movable")
+
+
+class Movable:
+    """Tensors that travel together between devices; a base for frozen dataclasses."""
+
+    __slots__ = ()
+
+    def to(self: Part, device: torch.device | str, *, non_blocking: bool = False) -> Part:
+        return _map(self, lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self: Part) -> Part:
+        return _map(self, lambda tensor: tensor.pin_memory())
+
+    def record_stream(self, stream: torch.Stream) -> None:
+        """Keep the memory until ``stream`` has used it (a copy made on another stream)."""
+
+        def record(tensor: Tensor) -> Tensor:
+            tensor.record_stream(stream)  # type: ignore[arg-type]
+            return tensor
+
+        _map(self, record)
+
+
+def _map(part: Part, change: Callable[[Tensor], Tensor]) -> Part:
+    changed = {}
+    for field in fields(part):  # type: ignore[arg-type]
+        value = getattr(part, field.name)
+        if isinstance(value, Tensor):
+            changed[field.name] = change(value)
+        elif isinstance(value, Movable):
+            changed[field.name] = _map(value, change)
+    return replace(part, **changed)  # type: ignore[type-var]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block(Movable):
+    """The in-edges of consecutive rows: what one layer of message passing needs.
+
+    The targets are the rows ``start : start + num_targets`` of the layer's input; the messages
+    to target ``start + i`` are the edges ``indptr[i] : indptr[i + 1]``.
+    """
+
+    indptr: Indptr
+    source: EdgeSource
+    """Rows of the layer's input."""
+    relation: EdgeType
+    """In ``0 .. 2 * num_relations``; the upper half is reciprocal."""
+    start: int = 0
+
+    @property
+    def num_targets(self) -> int:
+        return self.indptr.shape[0] - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkQueries(Movable):
+    """Questions ``(head, relation, ?)`` with all their known tails.
+
+    Each query is a *distinct* (head, relation); its tails are listed once in ``answer``.
+    """
+
+    head: Int64[Tensor, " query"]
+    """Local entity."""
+    relation: Int64[Tensor, " query"]
+    candidate: Int64[Tensor, " candidate"]
+    """Local entities among which the tail is sought, the same for all queries."""
+    answer_query: Int64[Tensor, " answer"]
+    """Row of the query, ascending."""
+    answer: Int64[Tensor, " answer"]
+    """Position in ``candidate``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubgraphBatch(Movable):
+    """A sampled subgraph and what is asked of it; indices are local.
+
+    Entities are numbered by their distance from the seeds, so that the entities within ``k``
+    hops are the first ``hop_size[k]`` and their in-edges the first ``hop_edges[k]``.
+    """
+
+    entity_id: Int64[Tensor, " entity"]
+    indptr: Indptr
+    source: EdgeSource
+    relation: EdgeType
+    triple: Int64[Tensor, " edge"]
+    """The train triple behind each message."""
+    hop_size: tuple[int, ...]
+    """Entities within 0, 1, … hops; the last is the number of entities."""
+    hop_edges: tuple[int, ...]
+    """In-edges of the entities within 0, 1, … hops, one number fewer than ``hop_size``."""
+    query: LinkQueries
+
+    @property
+    def num_entities(self) -> int:
+        return self.hop_size[-1]
+
+    def block(self, layer: int, num_layers: int) -> Block:
+        """The edges of layer ``layer`` of ``num_layers``: its targets are nearer by one hop."""
+        hop = num_layers - 1 - layer
+        targets, edges = self.hop_size[hop], self.hop_edges[hop]
+        return Block(
+            indptr=self.indptr[: targets + 1],
+            source=self.source[:edges],
+            relation=self.relation[:edges],
+        )

@@ -1,0 +1,34 @@
+"""Errors that a user can act on; each class carries the exit code of the command line.
+
+Exit codes: 0 done, 2 a user's setting, 3 data, 4 out of resources, 130/143 interrupted.
+"""
+
+from __future__ import annotations
+
+
+class KgscaleError(Exception):
+    """A failure with one clear sentence: what, where, which value, and the remedy."""
+
+    exit_code = 1
+
+
+class ConfigError(KgscaleError):
+    """A setting that cannot work."""
+
+    exit_code = 2
+
+
+class ScoreError(ConfigError):
+    """NaN among the scores: training has diverged, which a setting cures."""
+
+
+class DataError(KgscaleError):
+    """Input that cannot be read or makes no sense; names file, line and value."""
+
+    exit_code = 3
+
+
+class ResourceError(KgscaleError):
+    """Not enough memory, disk space or permission."""
+
+    exit_code = 4
