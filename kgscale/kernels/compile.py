@@ -1,0 +1,57 @@
+"""How numba is used here: serial kernels without the GIL, cached per user."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+PRIVATE = 0o700
+
+
+def compiled(function: Kernel) -> Kernel:
+    """Compile at the first call, release the GIL, and keep the machine code on disk.
+
+    Write ``@typing.no_type_check`` below it: a runtime type checker's wrapper cannot be compiled.
+    ``contract`` allows fused multiply-add and ``reassoc`` vectorised sums; NaN and infinity keep
+    their meaning (``fastmath=True`` would let the compiler drop tests for NaN).
+    """
+    # numba reads the directory when it decorates; other packages keep their own setting.
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = before or str(cache_directory())
+    try:
+        jit = numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+        kernel: Kernel = jit(function)
+    finally:
+        numba.config.CACHE_DIR = before
+    return kernel
+
+
+@cache
+def cache_directory() -> Path:
+    """A directory only its owner can write: loading from it runs the code that it holds."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    try:
+        path = Path(base).expanduser() / "kgscale" / "numba"
+        path.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+        found = path.stat()
+        if found.st_uid != os.getuid():
+            raise PermissionError(f"{path} belongs to somebody else")
+        if stat.S_IMODE(found.st_mode) != PRIVATE:
+            path.chmod(PRIVATE)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except (OSError, RuntimeError):  # unwritable, foreign, or no home at all
+        private = tempfile.mkdtemp(prefix="kgscale-numba-")
+        atexit.register(shutil.rmtree, private, ignore_errors=True)
+        return Path(private)
