@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from numba import types
+from numba.extending import intrinsic
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -55,3 +57,13 @@ def cache_directory() -> Path:
         private = tempfile.mkdtemp(prefix="kgscale-numba-")
         atexit.register(shutil.rmtree, private, ignore_errors=True)
         return Path(private)
+
+
+@intrinsic  # type: ignore[misc]
+def trailing_zeros(_context: Any, word: Any) -> Any:
+    """How many low bits of a ``uint64`` that isn't 0 are 0: one machine instruction."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], numba.core.cgutils.true_bit)
+
+    return types.int64(types.uint64), generate

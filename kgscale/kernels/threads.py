@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterable
@@ -86,8 +87,7 @@ def run_slices(function: Callable[[int, int], object], total: int, *, grain: int
     bounds = [min(total, units * part // parts * grain) for part in range(parts + 1)]
     executor = _pool.start(num_threads())
     waiting = [
-        executor.submit(function, start, stop)
-        for start, stop in zip(bounds[1:-1], bounds[2:], strict=True)
+        executor.submit(function, start, stop) for start, stop in itertools.pairwise(bounds[1:])
     ]
     try:
         function(bounds[0], bounds[1])
