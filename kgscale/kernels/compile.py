@@ -29,13 +29,14 @@ def compiled(function: Kernel) -> Kernel:
     their meaning (``fastmath=True`` would let the compiler drop tests for NaN).
     """
     # numba reads the directory when it decorates; other packages keep their own setting.
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = before or str(cache_directory())
+    config: Any = numba.config
+    before = config.CACHE_DIR
+    config.CACHE_DIR = before or str(cache_directory())
     try:
-        jit = numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+        jit: Any = numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
         kernel: Kernel = jit(function)
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
     return kernel
 
 
@@ -59,7 +60,7 @@ def cache_directory() -> Path:
         return Path(private)
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def trailing_zeros(_context: Any, word: Any) -> Any:
     """How many low bits of a ``uint64`` that isn't 0 are 0: one machine instruction."""
 

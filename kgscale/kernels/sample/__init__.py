@@ -145,18 +145,17 @@ class _Walk:
         low = self.hop_size[-2] if self.hop_edges else 0
         high, known = self.hop_size[-1], self.hop_size[-1]
         done = self.hop_edges[-1] if self.hop_edges else 0
-        room, arguments = self.workspace.buffer, (self.entity, low, high)
-        runs = high - low
+        room, runs = self.workspace.buffer, high - low
         if split := per_relation and width >= 0:
-            runs = numba_tier.count_relation_runs(indptr, relation, *arguments)
+            runs = numba_tier.count_relation_runs(indptr, relation, self.entity, low, high)
         start, degree = room("start", runs, np.int64), room("degree", runs, np.int64)
         key = room("key", runs, np.uint64)
         self.bounds = room("bounds", high + 1, np.int64, keep=low + 1)
-        arguments = (*arguments, width, np.uint64(base), start, degree, key, self.bounds)
+        arguments = (self.entity, low, high, width, np.uint64(base), start, degree, key)
         if split:
-            total = numba_tier.open_relation_runs(indptr, relation, *arguments)
+            total = numba_tier.open_relation_runs(indptr, relation, *arguments, self.bounds)
         else:
-            total = numba_tier.open_rows(indptr, *arguments)
+            total = numba_tier.open_rows(indptr, *arguments, self.bounds)
         position = room("position", total, indptr.dtype, keep=done)
         bitmap = room("bitmap", BITMAP_WORDS, np.uint64)
         numba_tier.draw(start, degree, key, runs, width, position, done, bitmap)

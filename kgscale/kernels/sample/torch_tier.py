@@ -38,7 +38,7 @@ def sample_neighbors(
         row_sizes.append(torch.zeros_like(frontier).index_add_(0, row, run_size))
         edges.append(edge)
         found = source[edge].long()
-        new, place = found[local[found] < 0].unique(return_inverse=True)
+        new, place = torch.unique(found[local[found] < 0], return_inverse=True)
         first = new.new_full(new.shape, edge.shape[0]).scatter_reduce_(
             0, place, torch.arange(place.shape[0], device=device), "amin"
         )
