@@ -157,24 +157,13 @@ class _Walk:
         else:
             total = numba_tier.open_rows(indptr, *arguments, self.bounds)
         position = room("position", total, indptr.dtype, keep=done)
-        bitmap = room("bitmap", BITMAP_WORDS, np.uint64)
-        numba_tier.draw(start, degree, key, runs, width, position, done, bitmap)
         self.entity = room("entity", known + total - done + 1, np.int64, keep=known)
         out = room("source", total, source.dtype, keep=done)
         kind = room("relation", total, np.int32, keep=done)
-        known = numba_tier.relabel(
-            source,
-            relation,
-            position,
-            done,
-            total,
-            self.label,
-            self.base,
-            self.entity,
-            known,
-            out,
-            kind,
-        )
+        bitmap = room("bitmap", BITMAP_WORDS, np.uint64)
+        drawn = (start, degree, key, runs), width, done
+        found = self.label, self.base, self.entity, known, position, out, kind, bitmap
+        known = numba_tier.expand(source, relation, *drawn, *found)
         self.hop_size.append(known)
         self.hop_edges.append(total)
 

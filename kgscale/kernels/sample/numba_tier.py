@@ -11,12 +11,16 @@ import typing
 
 import numpy as np
 
-from kgscale.kernels.compile import compiled, trailing_zeros
+from kgscale.kernels.compile import compiled, prefetch, trailing_zeros
 from kgscale.kernels.sample.reference import FIRST, SECOND, STEP
 
 U = np.uint64
 GOLDEN, MIX_FIRST, MIX_SECOND = U(STEP), U(FIRST), U(SECOND)
 WORD = 64
+TILE = 64
+"""Runs in flight: their cache lines fit into the first-level cache."""
+AHEAD = 32
+"""Rows between asking for their bounds and reading them."""
 
 
 @compiled
@@ -43,6 +47,7 @@ def open_rows(indptr, entity, low, high, width, base, run_start, run_degree, run
     limit = np.int64(width) if width >= 0 else np.int64(9223372036854775807)
     for i in range(low, high):
         v = entity[i]
+        prefetch(indptr, entity[min(i + AHEAD, high - 1)])
         start = np.int64(indptr[v])
         degree = np.int64(indptr[v + 1]) - start
         run_start[i - low] = start
@@ -93,58 +98,96 @@ def open_relation_runs(
 
 @compiled
 @typing.no_type_check
-def draw(run_start, run_degree, run_key, runs, width, position, at, bitmap):
-    """Floyd's algorithm for each run; ``position[at:]`` gets ascending positions.
+def expand(
+    source, relation, runs, width, low, label, base, entity, known, position, out, kind, bitmap
+):
+    """Draw from each run, and find local sources and relations; returns the entities known.
 
-    ``bitmap`` is scratch of zeros, and zeros again afterwards; a run too long for it keeps its
-    draws sorted by insertion instead.
+    The edges go to ``position``, ``out`` and ``kind`` from ``low`` on. ``label[v]`` is ``base``
+    plus the local id where ``v`` is known to this sample, and less than ``base`` where not: labels
+    of earlier samples expire by a greater ``base``. Tiles of runs pass through three stages at
+    once, so that what one stage asks the memory for arrives while another computes.
     """
-    for run in range(runs):
-        start, degree = run_start[run], run_degree[run]
-        if width < 0 or degree <= width:
-            for i in range(degree):
-                position[at + i] = start + i
-            at += degree
-        elif degree <= WORD:
-            word, key = U(0), run_key[run]
-            for last in range(degree - width, degree):
-                pick = below(mix(key), last + 1)
-                key += GOLDEN
-                taken = (word >> U(pick)) & U(1)
-                word |= U(1) << U(last if taken else pick)
-            while word:
-                position[at] = start + trailing_zeros(word)
-                at += 1
-                word &= word - U(1)
-        elif width <= WORD or degree > WORD * bitmap.shape[0]:
-            _draw_sorted(run_key[run], start, degree, width, position, at)
+    run_start, run_degree, run_key, num_runs = runs
+    drawn = gathered = done = low
+    for first in range(0, num_runs + 2 * TILE, TILE):
+        at = drawn
+        for run in range(first, min(first + TILE, num_runs)):
+            start, degree = run_start[run], run_degree[run]
+            if width < 0 or degree <= width:
+                for i in range(degree):
+                    position[at + i] = start + i
+                    prefetch(source, start + i)
+                    prefetch(relation, start + i)
+                at += degree
+                continue
+            if degree <= WORD:
+                _draw_word(run_key[run], start, degree, width, position, at)
+            elif width <= WORD or degree > WORD * bitmap.shape[0]:
+                _draw_sorted(run_key[run], start, degree, width, position, at)
+            else:
+                _draw_marked(run_key[run], start, degree, width, position, at, bitmap)
+            for i in range(at, at + width):
+                prefetch(source, np.int64(position[i]))
+                prefetch(relation, np.int64(position[i]))
             at += width
-        else:
-            _draw_marked(run_key[run], start, degree, width, position, at, bitmap)
-            at += width
+        for e in range(gathered, drawn):
+            p = position[e]
+            v = source[p]
+            out[e] = v
+            kind[e] = relation[p]
+            prefetch(label, np.int64(v))
+        for e in range(done, gathered):
+            v = out[e]
+            local = label[v] - base
+            new = local < 0
+            local = known if new else local
+            label[v] = base + local
+            entity[known] = v
+            known += new
+            out[e] = local
+        done, gathered, drawn = gathered, drawn, at
+    return known
+
+
+@compiled
+@typing.no_type_check
+def _draw_word(key, start, degree, width, position, at):
+    """Floyd's algorithm with the chosen as the bits of a word."""
+    word = U(0)
+    for last in range(degree - width, degree):
+        pick = below(mix(key), last + 1)
+        key += GOLDEN
+        taken = (word >> U(pick)) & U(1)
+        word |= U(1) << U(last if taken else pick)
+    for i in range(at, at + width):
+        position[i] = start + trailing_zeros(word)
+        word &= word - U(1)
 
 
 @compiled
 @typing.no_type_check
 def _draw_sorted(key, start, degree, width, position, at):
+    """Floyd's algorithm by insertion, without branches that depend on the draw."""
     for i in range(width):
-        last = degree - width + i
-        pick = start + below(mix(key), last + 1)
+        last = start + degree - width + i
+        pick = start + below(mix(key), last - start + 1)
         key += GOLDEN
-        place = at + i
-        while place > at and position[place - 1] > pick:
-            place -= 1
-        if place > at and position[place - 1] == pick:
-            position[at + i] = start + last  # greater than all before it
-        else:
-            for q in range(at + i, place, -1):
-                position[q] = position[q - 1]
-            position[place] = pick
+        taken = False
+        for q in range(at, at + i):
+            taken |= position[q] == pick
+        pick = last if taken else pick
+        for q in range(at, at + i):
+            other = np.int64(position[q])
+            position[q] = min(other, pick)
+            pick = max(other, pick)
+        position[at + i] = pick
 
 
 @compiled
 @typing.no_type_check
 def _draw_marked(key, start, degree, width, position, at, bitmap):
+    """Floyd's algorithm with a bitmap of zeros, and zeros again afterwards."""
     for last in range(degree - width, degree):
         pick = below(mix(key), last + 1)
         key += GOLDEN
@@ -158,30 +201,6 @@ def _draw_marked(key, start, degree, width, position, at, bitmap):
             position[at] = start + index * WORD + trailing_zeros(word)
             at += 1
             word &= word - U(1)
-
-
-@compiled
-@typing.no_type_check
-def relabel(source, relation, position, low, high, label, base, entity, known, out, kind):
-    """Local sources and relations of the edges ``low .. high``; returns the entities known.
-
-    ``label[v]`` is ``base`` plus the local id where ``v`` is known to this sample, and less than
-    ``base`` where not: labels of earlier samples expire by a greater ``base``.
-    """
-    for e in range(low, high):
-        p = position[e]
-        out[e] = source[p]
-        kind[e] = relation[p]
-    for e in range(low, high):
-        v = out[e]
-        local = label[v] - base
-        new = local < 0
-        local = known if new else local
-        label[v] = base + local
-        entity[known] = v
-        known += new
-        out[e] = local
-    return known
 
 
 @compiled
