@@ -1,0 +1,85 @@
+"""Files by their names: kind, compression, and the stream of bytes inside."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from kgscale.errors import ConfigError, DataError, ResourceError
+
+DELIMITERS = {".tsv": "\t", ".txt": "\t", ".csv": ","}
+COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
+PARQUET = ".parquet"
+KINDS = (*DELIMITERS, PARQUET)
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A file and what its name says about it."""
+
+    path: Path
+
+    @property
+    def compression(self) -> str | None:
+        return COMPRESSION.get(self.path.suffix)
+
+    @property
+    def kind(self) -> str:
+        """The suffix before that of a compression."""
+        return (self.path.with_suffix("") if self.compression else self.path).suffix
+
+    @property
+    def is_parquet(self) -> bool:
+        return self.kind == PARQUET
+
+    def delimiter(self, chosen: str | None) -> str:
+        """The delimiter that was set, else that of the suffix; never one guessed from content."""
+        found = chosen or DELIMITERS.get(self.kind)
+        if found is None:
+            raise ConfigError(
+                f"{self.path} is none of {', '.join(KINDS)} (or .gz or .zst of these): "
+                "set data.delimiter to read it as text"
+            )
+        return found
+
+    def open(self) -> IO[bytes]:
+        """The decompressed bytes."""
+        check_readable(self.path)
+        try:
+            return pa.input_stream(str(self.path), compression=self.compression)  # type: ignore[no-any-return]
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+
+    def digest(self) -> str:
+        """Hash of the file's bytes."""
+        check_readable(self.path)
+        with self.path.open("rb", buffering=0) as stream:
+            return hashlib.file_digest(stream, _hash).hexdigest()
+
+
+def _hash() -> Any:
+    return hashlib.blake2b(digest_size=32)
+
+
+def check_readable(path: Path) -> None:
+    """One clear sentence for the ways in which a file cannot be opened."""
+    if path.is_dir():
+        raise DataError(f"{path} is a directory where a file is needed")
+    try:
+        with path.open("rb"):
+            pass
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: check data.path") from None
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception) -> Exception:
+    if isinstance(error, PermissionError):
+        return ResourceError(f"{path} cannot be read: permission denied")
+    reason = str(error).splitlines()[0]
+    return DataError(f"{path} cannot be read ({reason}): the file is damaged or of another kind")

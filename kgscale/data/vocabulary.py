@@ -1,0 +1,142 @@
+"""Keys become ids: in the order of (type, key bytes), whatever the order of the lines.
+
+Each chunk of keys is encoded by its own small dictionary, whose entries get *slots*. Only these
+entries go through the database, which sorts the distinct keys and tells the id of each slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from kgscale.data.database import run, stream
+from kgscale.data.source import Labels
+
+LABEL_TYPE = pa.schema(
+    [(field, pa.string()) for field in ("key", "name", "type", "class")],
+)
+
+
+class Vocabulary:
+    """All keys of one kind (entities or relations) and what is known about them."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, kind: str, scratch: Path) -> None:
+        self.connection, self.kind = connection, kind
+        self.slots = self.size = self.unused = self.conflicts = 0
+        self.types: list[tuple[str, int]] = []
+        self._path = scratch / f"{kind}-slot.raw"
+        self._labelled = False
+        run(connection, f"CREATE TABLE {kind}_seen (slot BIGINT, key VARCHAR)")
+        run(
+            connection,
+            f"CREATE TABLE {kind}_label (key VARCHAR, name VARCHAR, type VARCHAR, class VARCHAR)",
+        )
+
+    def encode(self, columns: Sequence[pa.Array]) -> list[NDArray[np.int64]]:
+        """The slot of each key."""
+        coded = pa.chunked_array(columns).combine_chunks().dictionary_encode()
+        keys = coded.dictionary
+        slot = np.arange(self.slots, self.slots + len(keys), dtype=np.int64)
+        seen = pa.table({"slot": slot, "key": keys})
+        self.connection.register("seen_chunk", seen)
+        run(self.connection, f"INSERT INTO {self.kind}_seen SELECT slot, key FROM seen_chunk")
+        self.connection.unregister("seen_chunk")
+        found = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64) + self.slots
+        self.slots += len(keys)
+        return np.split(found, np.cumsum([len(column) for column in columns])[:-1])
+
+    def label(self, labels: Labels) -> None:
+        missing = pa.nulls(len(labels.key), pa.string())
+        columns = [labels.key, labels.name, labels.type, labels.class_]
+        chunk = pa.table(
+            [missing if column is None else column for column in columns], schema=LABEL_TYPE
+        )
+        self.connection.register("label_chunk", chunk)
+        run(self.connection, f"INSERT INTO {self.kind}_label SELECT * FROM label_chunk")
+        self.connection.unregister("label_chunk")
+        self._labelled = True
+
+    def number(self) -> None:
+        """Give ids; afterwards ``rowid`` of the table ``kind`` is the id."""
+        query = f"SELECT DISTINCT key FROM {self.kind}_seen"
+        if self._labelled:
+            # The smallest of several names: the result must not depend on the order of lines.
+            query = f"""
+                SELECT key, name, type FROM ({query}) LEFT JOIN (
+                    SELECT key, min(name) AS name, min(type) AS type
+                    FROM {self.kind}_label GROUP BY key
+                ) USING (key) ORDER BY type NULLS FIRST, key"""
+        else:
+            query = f"""
+                SELECT key, NULL::VARCHAR AS name, NULL::VARCHAR AS type
+                FROM ({query}) ORDER BY key"""
+        run(self.connection, f"CREATE TABLE {self.kind} AS {query}")
+        self.size = self._count(f"SELECT count(*) FROM {self.kind}")
+        if self._labelled:
+            self._audit_labels()
+        self._write_slots()
+
+    def _audit_labels(self) -> None:
+        kind = self.kind
+        self.unused = self._count(
+            f"SELECT count(DISTINCT key) FROM {kind}_label ANTI JOIN {kind} USING (key)"
+        )
+        self.conflicts = self._count(
+            f"""SELECT count(*) FROM (
+                SELECT key FROM {kind}_label SEMI JOIN {kind} USING (key)
+                GROUP BY key HAVING count(DISTINCT name) > 1 OR count(DISTINCT type) > 1)"""
+        )
+
+    def _count(self, query: str) -> int:
+        return int(run(self.connection, query)[0][0])
+
+    def _write_slots(self) -> None:
+        ids = np.memmap(self._path, id_type(self.size), "w+", shape=(max(self.slots, 1),))
+        query = f"SELECT slot, {self.kind}.rowid FROM {self.kind}_seen JOIN {self.kind} USING (key)"
+        for batch in stream(self.connection, query):
+            ids[batch.column(0).to_numpy()] = batch.column(1).to_numpy()
+        self.ids = ids
+        run(self.connection, f"DROP TABLE {self.kind}_seen")
+
+    def rows(self) -> Iterator[pa.RecordBatch]:
+        """Key, name, type in the order of ids."""
+        query = f"SELECT key, name, type FROM {self.kind} ORDER BY rowid"
+        yield from stream(self.connection, query)
+
+    def class_names(self) -> list[str]:
+        """All classes that a key with facts has, sorted; they are numbered in this order."""
+        if not self._labelled:
+            return []
+        run(
+            self.connection,
+            f"""CREATE TABLE {self.kind}_class AS SELECT DISTINCT class
+            FROM {self.kind}_label SEMI JOIN {self.kind} USING (key)
+            WHERE class IS NOT NULL ORDER BY class""",
+        )
+        found = run(self.connection, f"SELECT class FROM {self.kind}_class ORDER BY rowid")
+        return [name for (name,) in found]
+
+    def classes(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32]]]:
+        """Ids of keys and classes, sorted, each pair once."""
+        kind = self.kind
+        query = f"""
+            SELECT DISTINCT {kind}.rowid AS id, {kind}_class.rowid::INTEGER AS class_id
+            FROM {kind}_label AS label JOIN {kind} USING (key)
+            JOIN {kind}_class ON label.class = {kind}_class.class ORDER BY id, class_id"""
+        for batch in stream(self.connection, query):
+            yield batch.column(0).to_numpy(), batch.column(1).to_numpy()
+
+
+def id_type(count: int) -> type[np.int32] | type[np.int64]:
+    """The narrowest width for ids below ``count``."""
+    return np.int32 if count < 1 << 31 else np.int64
+
+
+def relation_type(num_relations: int) -> type[np.int16] | type[np.int32]:
+    """The narrowest width for relations and their reciprocals."""
+    return np.int16 if 2 * num_relations < 1 << 15 else np.int32

@@ -1,0 +1,126 @@
+"""From a source to the files of a store: encode, number, sort, divide, compress.
+
+Text goes once through small dictionaries, ids through two external sorts; every other step
+streams. The files depend on the facts and labels alone: not on threads or the order of lines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from kgscale.data.audit import Audit
+from kgscale.data.database import database
+from kgscale.data.source import SPLITS, Source
+from kgscale.data.splits import TRAIN
+from kgscale.data.vocabulary import Vocabulary
+from kgscale.graph.adjacency import REPEATED, Direction, split_of, write_adjacency
+from kgscale.graph.catalog import write_classes, write_entities, write_relations
+from kgscale.graph.facts import (
+    TRIPLE,
+    Workshop,
+    assign,
+    by_tail,
+    encode,
+    sort_facts,
+    unseen_in_train,
+)
+from kgscale.graph.integrity import ContentHash
+from kgscale.graph.spool import Array, Spool
+from kgscale.graph.tables import TableWriter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What the manifest tells about the content."""
+
+    fingerprint: str
+    counts: dict[str, Any]
+    types: list[dict[str, Any]]
+
+
+def build(
+    source: Source, directory: Path, scratch: Path, audit: Audit, *, threads: int, memory: str
+) -> Built:
+    """Write all data files of a store into ``directory``."""
+    with database(scratch / "spill", threads=threads, memory=memory) as connection:
+        shop = Workshop(
+            connection=connection,
+            scratch=scratch,
+            entities=Vocabulary(connection, "entity", scratch),
+            relations=Vocabulary(connection, "relation", scratch),
+        )
+        return _build(source, directory, shop, audit)
+
+
+def _build(source: Source, directory: Path, shop: Workshop, audit: Audit) -> Built:
+    content = ContentHash()
+    slots = encode(source, audit, shop)
+    shop.entities.number()
+    shop.relations.number()
+    facts, duplicates = sort_facts(slots, shop)
+    facts, sizes = assign(facts, source.split, shop, source.name)
+    write_triples(directory, facts, shop, content)
+    write_adjacencies(directory, facts, shop, sizes)
+    types = write_entities(directory, shop.entities, content)
+    classes = write_classes(directory, shop.entities, types, content)
+    write_relations(directory, shop.relations, classes, facts, content)
+    return Built(
+        fingerprint=content.hexdigest(),
+        counts={**_counts(facts, sizes, shop), "duplicates": duplicates},
+        types=types,
+    )
+
+
+def _counts(facts: Spool, sizes: Array, shop: Workshop) -> dict[str, Any]:
+    entities, mentions = unseen_in_train(facts, shop.entities.size)
+    return {
+        "entities": shop.entities.size,
+        "relations": shop.relations.size,
+        "triples": dict(zip(SPLITS, sizes.tolist(), strict=True)),
+        "in_several_splits": sum(
+            int((flags & REPEATED > 0).sum()) for (flags,) in facts.pieces("flags")
+        ),
+        "entities_unseen_in_train": entities,
+        "triples_with_unseen_entity": mentions,
+        "labels_without_facts": {"entity": shop.entities.unused, "relation": shop.relations.unused},
+        "keys_with_several_names": {
+            "entity": shop.entities.conflicts,
+            "relation": shop.relations.conflicts,
+        },
+    }
+
+
+def write_triples(directory: Path, facts: Spool, shop: Workshop, content: ContentHash) -> None:
+    """A table per split, sorted by (head, relation, tail)."""
+    for code, split in enumerate(SPLITS):
+        with TableWriter(directory / f"{split}.parquet", shop.schema()) as table:
+            for *columns, flags in facts.pieces(*TRIPLE, "flags"):
+                mine = [column[split_of(flags) == code] for column in columns]
+                table.append(*map(pa.array, mine))
+                for name, column in zip(TRIPLE, mine, strict=True):
+                    content.add(f"{split}/{name}", column)
+
+
+def write_adjacencies(directory: Path, facts: Spool, shop: Workshop, sizes: Array) -> None:
+    """Of train alone, and of every known fact (a triple in several splits counts once)."""
+    tails = by_tail(facts, shop)
+    for prefix, mask in (
+        ("train", lambda flags: split_of(flags) == TRAIN),
+        ("known", lambda flags: flags & REPEATED == 0),
+    ):
+        write_adjacency(
+            directory,
+            prefix,
+            forward=Direction(edges=tails, target="tail", source="head", reciprocal=False),
+            backward=Direction(edges=facts, target="head", source="tail", reciprocal=True),
+            mask=mask,
+            num_entities=shop.entities.size,
+            num_relations=shop.relations.size,
+            offsets=np.concatenate([[0], np.cumsum(sizes)]),
+        )
+    tails.remove()
