@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from kgscale.types import EdgeSource, EdgeType, Indptr
@@ -77,12 +77,18 @@ class LinkQueries(Movable):
     head: Int64[Tensor, " query"]
     """Local entity."""
     relation: Int64[Tensor, " query"]
-    candidate: Int64[Tensor, " candidate"]
-    """Local entities among which the tail is sought, the same for all queries."""
+    num_candidates: int
+    """The tail is sought among the first so many local entities, the same for all queries."""
     answer_query: Int64[Tensor, " answer"]
     """Row of the query, ascending."""
     answer: Int64[Tensor, " answer"]
-    """Position in ``candidate``."""
+    """Local entity, one of the candidates."""
+    candidate_weight: Float[Tensor, " candidate"] | None
+    """How many entities a candidate stands for where candidates are sampled."""
+    step_queries: int
+    """Queries of this step over all ranks: what a mean must divide by."""
+    step_answers: int
+    """The same for answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

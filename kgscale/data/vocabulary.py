@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 from kgscale.data.database import run, stream
 from kgscale.data.source import Labels
 
-LABEL_TYPE = pa.schema(
-    [(field, pa.string()) for field in ("key", "name", "type", "class")],
-)
+LABEL_TYPE = pa.schema([(field, pa.string()) for field in ("key", "name", "type", "class")])
 
 
 class Vocabulary:
@@ -32,10 +30,8 @@ class Vocabulary:
         self._path = scratch / f"{kind}-slot.raw"
         self._labelled = False
         run(connection, f"CREATE TABLE {kind}_seen (slot BIGINT, key VARCHAR)")
-        run(
-            connection,
-            f"CREATE TABLE {kind}_label (key VARCHAR, name VARCHAR, type VARCHAR, class VARCHAR)",
-        )
+        columns = ", ".join(f"{field} VARCHAR" for field in LABEL_TYPE.names)
+        run(connection, f"CREATE TABLE {kind}_label ({columns})")
 
     def encode(self, columns: Sequence[pa.Array]) -> list[NDArray[np.int64]]:
         """The slot of each key."""

@@ -1,0 +1,1 @@
+"""From a trained model to vectors of the whole graph, ranks and answers."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -81,7 +81,8 @@ def prefetch(_context: Any, array: Any, _index: Any) -> Any:
         byte = ir.IntType(8).as_pointer()
         number = ir.IntType(32)
         shape = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-        call = cgutils.get_or_insert_function(builder.module, shape, "llvm.prefetch.p0i8")
+        insert: Any = cgutils.get_or_insert_function
+        call = insert(builder.module, shape, "llvm.prefetch.p0i8")
         address = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
         # For reading, into all levels of the data cache.
         builder.call(call, [address, number(0), number(3), number(1)])

@@ -1,0 +1,1 @@
+"""Encoders turn a subgraph into vectors, decoders turn vectors into scores."""

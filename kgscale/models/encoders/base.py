@@ -1,0 +1,79 @@
+"""What every encoder offers: layers that map the vectors of a block's inputs to its targets."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from kgscale.batch import Block, SubgraphBatch
+from kgscale.errors import ConfigError
+from kgscale.types import Vectors
+
+
+class Encoder(nn.Module, ABC):
+    """Layers of message passing over typed edges, and the relations' vectors.
+
+    The same ``layer`` serves training (on sampled blocks) and full-graph inference (on chunks
+    of rows with all their edges), so the two can't drift apart.
+
+    Args:
+        num_relations: relations of the store; vectors are kept for twice as many (reciprocals).
+        dim: length of entity and relation vectors.
+        num_layers: hops that a vector can see.
+        dropout: share of a layer's output set to zero in training.
+        scale: standard deviation of the initial relation vectors.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_relations: int,
+        dim: int,
+        num_layers: int,
+        dropout: float = 0.0,
+        scale: float = 0.1,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if dim < 1:
+            raise ConfigError(f"encoder.dim needs a positive int, got {dim}")
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"encoder.dropout needs a share in [0, 1), got {dropout}")
+        self.num_relations, self.dim, self.num_layers = num_relations, dim, num_layers
+        self.dropout = nn.Dropout(dropout)
+        self.relation = nn.Parameter(torch.empty(2 * num_relations, dim))
+        with torch.no_grad():
+            self.relation.normal_(std=scale, generator=generator)
+
+    def relations(self) -> list[Float[Tensor, "relation dim"]]:
+        """Relation vectors at the input of each layer, then those for the decoder."""
+        return [self.relation] * (self.num_layers + 1)
+
+    @abstractmethod
+    def layer(
+        self,
+        index: int,
+        x: Float[Tensor, "entity dim"],
+        relation: Float[Tensor, "relation dim"],
+        block: Block,
+    ) -> Float[Tensor, "target dim"]:
+        """New vectors of the block's targets from the vectors of all its inputs."""
+
+    def forward(
+        self, x: Float[Tensor, "entity dim"], batch: SubgraphBatch
+    ) -> tuple[Vectors, Vectors]:
+        """Vectors of the batch's seeds, and of the relations."""
+        relations = self.relations()
+        for index in range(self.num_layers):
+            x = self.layer(index, x, relations[index], batch.block(index, self.num_layers))
+        return x, relations[-1]
+
+
+def glorot(*shape: int, generator: torch.Generator | None) -> nn.Parameter:
+    """A weight with variance ``2 / (fan in + fan out)`` (Glorot & Bengio 2010)."""
+    bound = (6.0 / (shape[-2] + shape[-1])) ** 0.5
+    weight = torch.empty(*shape)
+    return nn.Parameter(weight.uniform_(-bound, bound, generator=generator))

@@ -1,0 +1,96 @@
+"""CompGCN: messages composed of the neighbour's and the relation's vector."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kgscale.batch import Block
+from kgscale.errors import ConfigError
+from kgscale.kernels.aggregate import aggregate_compose, row_mean_weight
+from kgscale.models.encoders.base import Encoder, glorot
+
+Compose = Literal["multiply", "subtract", "rotate"]
+
+
+class CompGCN(Encoder):
+    """``h_i' = act(W_loop (h_i ∘ r_loop) + sum_dir W_dir mean_{(j,r) in dir} (h_j ∘ r))``.
+
+    Vashishth et al. 2020, equation 4, with two directions (given and reciprocal), the mean over
+    all in-edges as normaliser, and relations updated by a linear map per layer (equation 5).
+    ``residual`` adds the layer's input to its output, so that the model starts as the
+    embedding-only one and learns what neighbours add.
+
+    Args:
+        compose: ``∘``: elementwise product, difference, or complex product (where the paper
+            has circular correlation, which is the complex product in the Fourier domain).
+    """
+
+    def __init__(
+        self,
+        *,
+        num_relations: int,
+        dim: int,
+        num_layers: int = 1,
+        compose: Compose = "multiply",
+        dropout: float = 0.1,
+        residual: bool = True,
+        scale: float = 0.1,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(
+            num_relations=num_relations,
+            dim=dim,
+            num_layers=num_layers,
+            dropout=dropout,
+            scale=scale,
+            generator=generator,
+        )
+        if compose not in get_args(Compose):
+            raise ConfigError(
+                f"encoder.compose is one of {', '.join(get_args(Compose))}; got {compose!r}"
+            )
+        if compose == "rotate" and dim % 2:
+            raise ConfigError(f"encoder.compose=rotate needs an even encoder.dim, got {dim}")
+        self.compose, self.residual = compose, residual
+
+        def weights(*shape: int) -> nn.ParameterList:
+            return nn.ParameterList(glorot(*shape, generator=generator) for _ in range(num_layers))
+
+        self.direction = weights(2 * dim, dim)
+        self.loop = weights(dim, dim)
+        self.relation_map = weights(dim, dim)
+        self.norm = nn.ModuleList(nn.LayerNorm(dim) for _ in range(num_layers))
+
+    def relations(self) -> list[Float[Tensor, "relation dim"]]:
+        vectors = [self.relation]
+        for weight in self.relation_map:
+            change = vectors[-1] @ weight
+            vectors.append(vectors[-1] + change if self.residual else change)
+        return vectors
+
+    def layer(
+        self,
+        index: int,
+        x: Float[Tensor, "entity dim"],
+        relation: Float[Tensor, "relation dim"],
+        block: Block,
+    ) -> Float[Tensor, "target dim"]:
+        message = aggregate_compose(
+            x,
+            relation,
+            row_mean_weight(block.indptr, num_edges=block.source.shape[0]),
+            block.indptr,
+            block.source,
+            block.relation,
+            compose=self.compose,
+            relations_per_slot=self.num_relations,
+        )
+        own = x[block.start : block.start + block.num_targets]
+        mixed = message.flatten(1) @ self.direction[index] + own @ self.loop[index]
+        change = self.dropout(functional.relu(self.norm[index](mixed)))
+        return own + change if self.residual else change

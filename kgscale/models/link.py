@@ -1,0 +1,37 @@
+"""A link predictor: entity table, encoder and decoder put together."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from kgscale.batch import LinkQueries, SubgraphBatch
+from kgscale.models.decoders import Decoder
+from kgscale.models.encoders import Encoder
+from kgscale.models.entities import EntityTable
+from kgscale.types import Scores, Vectors
+
+
+class LinkModel(nn.Module):
+    """Scores every query of a batch against every candidate of the batch."""
+
+    def __init__(self, *, entity: EntityTable, encoder: Encoder, decoder: Decoder) -> None:
+        super().__init__()
+        self.entity, self.encoder, self.decoder = entity, encoder, decoder
+        self.score_dtype = torch.float32
+
+    def encode(self, batch: SubgraphBatch) -> tuple[Vectors, Vectors]:
+        """Vectors of the batch's seeds and of all relations."""
+        return self.encoder(self.entity(batch.entity_id), batch)  # type: ignore[no-any-return]
+
+    def question(self, entity: Vectors, relation: Vectors, query: LinkQueries) -> Vectors:
+        """What each query's candidates are compared with."""
+        return self.decoder.query(entity[query.head], relation[query.relation])
+
+    def compare(self, question: Vectors, candidate: Vectors) -> Scores:
+        return self.decoder.compare(question, candidate, dtype=self.score_dtype)
+
+    def forward(self, batch: SubgraphBatch) -> Scores:
+        entity, relation = self.encode(batch)
+        question = self.question(entity, relation, batch.query)
+        return self.compare(question, entity[: batch.query.num_candidates])

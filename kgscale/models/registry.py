@@ -1,0 +1,68 @@
+"""Models by name: the only classes that a saved model or a setting can name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from kgscale.errors import DataError
+from kgscale.models.decoders import ComplEx, DistMult
+from kgscale.models.encoders import RGCN, CompGCN, EmbeddingOnly
+from kgscale.models.entities import EntityTable
+from kgscale.models.link import LinkModel
+
+ENCODERS: Final = {kind.__name__: kind for kind in (EmbeddingOnly, RGCN, CompGCN)}
+DECODERS: Final = {kind.__name__: kind for kind in (DistMult, ComplEx)}
+_WEIGHTS: Final = "model.safetensors"
+_SPEC: Final = "model.json"
+
+
+def build_model(spec: dict[str, Any], *, seed: int) -> LinkModel:
+    """A fresh model from its specification.
+
+    Args:
+        spec: ``num_entities``, ``num_relations``, and for ``encoder`` and ``decoder`` a ``name``
+            from the tables above beside the constructor's own settings.
+        seed: of the initial vectors and weights.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    encoder_settings = dict(spec["encoder"])
+    encoder = ENCODERS[encoder_settings.pop("name")](
+        **encoder_settings, num_relations=spec["num_relations"], generator=generator
+    )
+    decoder_settings = dict(spec["decoder"])
+    decoder = DECODERS[decoder_settings.pop("name")](**decoder_settings, dim=encoder.dim)
+    entity = EntityTable(
+        num_entities=spec["num_entities"],
+        dim=encoder.dim,
+        scale=encoder_settings.get("scale", 0.1),
+        generator=generator,
+    )
+    return LinkModel(entity=entity, encoder=encoder, decoder=decoder)
+
+
+def save_model(model: nn.Module, spec: dict[str, Any], directory: Path) -> None:
+    """Write ``model.safetensors`` and ``model.json``."""
+    directory.mkdir(parents=True, exist_ok=True)
+    state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(state, directory / _WEIGHTS)
+    (directory / _SPEC).write_text(json.dumps(spec, indent=2) + "\n")
+
+
+def load_model(directory: Path) -> tuple[LinkModel, dict[str, Any]]:
+    """Rebuild what :func:`save_model` wrote, and its specification."""
+    try:
+        spec = json.loads((directory / _SPEC).read_text())
+        model = build_model(spec, seed=0)
+        model.load_state_dict(load_file(directory / _WEIGHTS))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise DataError(
+            f"{directory}: no readable model ({error}); name a finished run with run=DIR"
+        ) from error
+    return model.eval(), spec

@@ -1,0 +1,100 @@
+"""What a run costs: processor time and memory of the whole process tree."""
+
+from __future__ import annotations
+
+import resource
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+
+def cpu_seconds() -> float:
+    """Processor time of this process and of its ended children."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def memory_bytes() -> int:
+    """Proportional share (PSS) of this process and its children; where the system has no such
+    figure, the peak resident size of this process."""
+    try:
+        return sum(_pss(process) for process in _tree(Path("/proc/self").resolve()))
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _pss(process: Path) -> int:
+    try:
+        for line in (process / "smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    except ProcessLookupError:
+        return 0
+    return 0
+
+
+def _tree(process: Path) -> list[Path]:
+    found = [process]
+    for children in process.glob("task/*/children"):
+        for child in children.read_text().split():
+            if (Path("/proc") / child / "smaps_rollup").exists():
+                found += _tree(Path("/proc") / child)
+    return found
+
+
+class Usage:
+    """Measures from entering to leaving; ``mark`` closes a phase.
+
+    Memory is sampled every ``interval`` seconds by a thread.
+    """
+
+    def __init__(self, *, interval: float = 1.0) -> None:
+        self.interval = interval
+        self.peak = 0
+        self.seconds: dict[str, float] = {}
+        self._stop = threading.Event()
+
+    def __enter__(self) -> Usage:
+        self._begin = self._last = time.monotonic()
+        self._cpu = self._last_cpu = cpu_seconds()
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="kgscale-usage")
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self.interval):
+            self.peak = max(self.peak, memory_bytes())
+
+    def mark(self, phase: str) -> float:
+        """Seconds since the last mark, kept under the phase's name (and its processor time)."""
+        now, cpu = time.monotonic(), cpu_seconds()
+        passed, self.seconds[f"{phase}_cpu"] = now - self._last, cpu - self._last_cpu
+        self._last, self._last_cpu = now, cpu
+        self.seconds[phase] = passed
+        return passed
+
+    def report(self) -> dict[str, Any]:
+        """``seconds`` and ``peak_memory_bytes`` as ``results.json`` has them."""
+        self.peak = max(self.peak, memory_bytes())
+        total = {
+            "total": time.monotonic() - self._begin,
+            "cpu": cpu_seconds() - self._cpu,
+        }
+        seconds = {name: round(value, 3) for name, value in {**self.seconds, **total}.items()}
+        report: dict[str, Any] = {"seconds": seconds, "peak_memory_bytes": self.peak}
+        if torch.cuda.is_available():
+            report["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated()
+        return report

@@ -1,0 +1,145 @@
+"""The Lightning module of link prediction: a step, a validation, an optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from kgscale.batch import LinkQueries, SubgraphBatch
+from kgscale.errors import ScoreError
+from kgscale.inference.embed import GraphVectors, embed_graph
+from kgscale.inference.evaluate import RankReport, evaluate, model_ranker
+from kgscale.graph.adjacency import Adjacency
+from kgscale.graph.known import KnownFacts
+from kgscale.losses import Loss, n3_penalty
+from kgscale.models.link import LinkModel
+from kgscale.training.distributed import exchange_rows, sum_over_ranks
+from kgscale.training.optimizers import gradient_rows
+from kgscale.types import Triples, Vectors
+
+OptimizerFactory = Callable[..., Optimizer]
+
+
+class LinkPrediction(pl.LightningModule):
+    """Trains a :class:`LinkModel`; validates by full filtered ranking.
+
+    Args:
+        graph: train edges, the only ones that carry messages, also in validation.
+        known: all facts, left out of the rivals of a true tail.
+        valid: triples that choose the checkpoint.
+        n3: weight of the nuclear 3-norm of the vectors in each asked triple (Lacroix et al.
+            2018), 0 for none.
+        memory: bytes for scores in validation.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: LinkModel,
+        loss: Loss,
+        optimizer: OptimizerFactory,
+        graph: Adjacency,
+        known: KnownFacts,
+        valid: Triples,
+        n3: float = 0.0,
+        memory: int = 1 << 28,
+    ) -> None:
+        super().__init__()
+        self.model, self.loss, self._factory, self.n3 = model, loss, optimizer, n3
+        self.graph, self.known, self.valid, self.memory = graph, known, valid, memory
+        # Tables exchange the rows a step touched (exchange_rows), not their whole gradient.
+        self._ddp_params_and_buffers_to_ignore = ["model.entity.weight"]
+
+    def training_step(self, batch: SubgraphBatch, batch_index: int) -> torch.Tensor:
+        model, query = self.model, batch.query
+        entity, relation = model.encode(batch)
+        loss = self.loss(
+            model.question(entity, relation, query),
+            entity[: query.num_candidates],
+            query,
+            compare=model.compare,
+            product=model.score_dtype if model.decoder.is_product else None,
+        )
+        if self.n3:
+            loss = loss + self.n3 * self._n3(entity, relation, query)
+        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=1)
+        # Losses of the ranks add up, while DDP takes the mean of their gradients.
+        return loss * self.trainer.world_size
+
+    def _n3(self, entity: Vectors, relation: Vectors, query: LinkQueries) -> torch.Tensor:
+        def cube(rows: Vectors) -> torch.Tensor:
+            return self.model.decoder.penalty_modulus(rows).pow(3).sum(dim=-1)
+
+        question = cube(entity[query.head]) + cube(relation[query.relation])
+        return n3_penalty(question, cube(entity[query.answer]), query)
+
+    def validation_step(self, shard: Any, batch_index: int) -> None:
+        rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        report = evaluate(
+            self.ranker(), self.valid, self.graph, shard=rank, num_shards=world_size
+        )
+        metrics = sum_over_ranks(report).overall()
+        for name in ("mrr", "hits@1", "hits@3", "hits@10"):
+            self.log(f"valid/{name}", metrics[name], batch_size=1, rank_zero_only=False)
+
+    def ranker(self) -> Any:
+        vectors = self.vectors()
+        return model_ranker(vectors, self.model.decoder, self.known, memory=self.memory)
+
+    def vectors(self) -> GraphVectors:
+        return embed_graph(self.model, self.graph, memory=self.memory)
+
+    def configure_optimizers(self) -> Optimizer:
+        tables = [self.model.entity.weight]
+        vectors = [self.model.encoder.relation]
+        special = {id(parameter) for parameter in tables + vectors}
+        weights = [p for p in self.model.parameters() if id(p) not in special]
+        return self._factory(tables=tables, vectors=vectors, weights=weights)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        for table in (self.model.entity.weight,):
+            if table.grad is not None:
+                table.grad = exchange_rows(table.grad)
+        loss = self.trainer.callback_metrics.get("train/loss")
+        if loss is not None and not torch.isfinite(loss):
+            raise ScoreError(
+                f"the loss is {loss.item()} in epoch {self.current_epoch}; lower optimizer.lr or"
+                " set trainer.clip"
+            )
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        if gradient_clip_val:
+            clip_gradients(self.model, float(gradient_clip_val))
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        if isinstance(batch, SubgraphBatch):
+            return batch.to(device, non_blocking=True)
+        return batch
+
+
+def clip_gradients(model: nn.Module, limit: float) -> float:
+    """Scale all gradients so that their joint 2-norm is at most ``limit``; returns the norm.
+
+    torch's own function has no kernel for sparse gradients.
+    """
+    parts = []
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parts.append(gradient_rows(parameter.grad)[1])
+    norm = torch.stack([part.square().sum() for part in parts]).sum().sqrt()
+    scale = (limit / (norm + 1e-6)).clamp(max=1.0)
+    for part in parts:
+        part.mul_(scale)
+    return float(norm)
