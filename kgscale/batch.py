@@ -30,14 +30,14 @@ class Movable:
         """Keep the memory until ``stream`` has used it (a copy made on another stream)."""
 
         def record(tensor: Tensor) -> Tensor:
-            tensor.record_stream(stream)  # type: ignore[arg-type]
+            tensor.record_stream(stream)
             return tensor
 
         _map(self, record)
 
 
 def _map(part: Part, change: Callable[[Tensor], Tensor]) -> Part:
-    changed = {}
+    changed: dict[str, Tensor | Movable] = {}
     for field in fields(part):  # type: ignore[arg-type]
         value = getattr(part, field.name)
         if isinstance(value, Tensor):

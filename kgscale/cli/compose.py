@@ -103,7 +103,7 @@ def _check_options(overrides: Iterable[Override]) -> None:
         options, value = offered.get(override.key_or_group), override.value()
         if options is None or not isinstance(value, str) or value in options:
             continue
-        group, listed = override.key_or_group, ", ".join(options)
+        group, listed = str(override.key_or_group), ", ".join(options)
         hint = _nearest(value, options)
         raise ConfigError(f"{group}={value} doesn't exist{hint}; {group} is one of {listed}")
 
@@ -125,7 +125,7 @@ def _explain(error: Exception, overrides: Sequence[str], name: str) -> str:
 
 def _keys(config: DictConfig | ListConfig, prefix: str = "") -> Iterable[str]:
     if isinstance(config, DictConfig):
-        for key in config:
+        for key in map(str, config):
             yield f"{prefix}{key}"
             child = config._get_node(key)
             if isinstance(child, DictConfig):

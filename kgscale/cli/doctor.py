@@ -41,8 +41,7 @@ def doctor(arguments: list[str]) -> int:
     console.print(_packages())
     for name, text in _machine():
         console.print(f"{name:<22} {text}", highlight=False, soft_wrap=True)
-    problems = _stores(console, settings["store"])
-    return problems
+    return _stores(console, settings["store"])
 
 
 def _packages() -> Table:

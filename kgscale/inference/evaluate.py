@@ -107,7 +107,7 @@ def _shard(
 ) -> Iterator[RankQueries]:
     """Both sides' distinct queries in blocks, of which this shard gets every so-many-th."""
     head, relation, tail = add_reciprocal(triples, num_relations=num_relations).unbind(dim=1)
-    question, row = torch.stack([head, relation], 1).unique(dim=0, return_inverse=True)
+    question, row = torch.unique(torch.stack([head, relation], 1), dim=0, return_inverse=True)
     row, order = row.sort(stable=True)
     tail = tail[order]
     for start in range(0, len(question), BLOCKS_PER_PART * ROWS_PER_BLOCK * num_shards):

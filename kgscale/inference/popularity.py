@@ -37,8 +37,8 @@ def popularity_ranker(graph: Adjacency, known: KnownFacts, *, memory: int) -> Ra
         indptr, tails = known.tails(queries.head, queries.relation)
         indptr = indptr.long()
         better, tied = torch.zeros(2, len(queries.tail), dtype=torch.int64).unbind()
-        for relation in queries.relation.unique():
-            row = scores(int(relation))
+        for relation in set(queries.relation.tolist()):
+            row = scores(relation)
             which = (queries.relation[queries.row] == relation).nonzero().squeeze(1)
             for part in which.split(rows):
                 asked = queries.row[part]

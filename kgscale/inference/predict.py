@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int64
@@ -104,11 +104,11 @@ class Predictor:
             found += self._best_of(head[start : start + BLOCK], relation[start : start + BLOCK])
         found.sort(key=lambda fact: (-fact.score, fact.head, fact.relation, fact.tail))
         taken: Counter[int] = Counter()
-        chosen = []
+        chosen: list[Prediction] = []
         for fact in found:
             if taken[fact.relation] < per_relation and len(chosen) < count:
                 taken[fact.relation] += 1
-                chosen.append(fact)
+                chosen.append(replace(fact, rank=len(chosen) + 1))
         return chosen
 
     def _best_of(
@@ -120,9 +120,9 @@ class Predictor:
         row = torch.arange(len(head)).repeat_interleave(indptr.long().diff())
         score[row, tails.long()] = -1.0
         score[torch.arange(len(head)), head] = -1.0
-        for which in relation.unique():
+        for which in set(relation.tolist()):
             rows = relation == which
-            score[rows] = score[rows].masked_fill(~self._classes.tails(int(which)), -1.0)
+            score[rows] = score[rows].masked_fill(~self._classes.tails(which), -1.0)
         value, tail = score.max(dim=1)
         facts = zip(head.tolist(), relation.tolist(), tail.tolist(), value.tolist(), strict=True)
         return [
@@ -146,7 +146,6 @@ class Predictor:
             chosen = torch.randperm(len(head), generator=generator)[:pairs].sort().values
             head, relation = head[chosen], relation[chosen]
         return head, relation
-
 
 
 def table(

@@ -23,6 +23,7 @@ def hide_asked(
         triple_of_edge: the store's map from edges to triples.
         asked: ids of the triples that this step asks about, over all ranks.
     """
+    assert sample.edge is not None
     triple = triple_of_edge[sample.edge.long()].long()
     indptr, source, relation, triple, hop_edges = hide_edges(
         sample.indptr,

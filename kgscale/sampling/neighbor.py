@@ -53,9 +53,7 @@ class NeighborStrategy:
         if batch_size < 1:
             raise ConfigError(f"strategy.batch_size needs a positive int, got {batch_size}")
         if candidates != "all" and (isinstance(candidates, str) or candidates < 1):
-            raise ConfigError(
-                f"strategy.candidates is 'all' or a positive int, got {candidates!r}"
-            )
+            raise ConfigError(f"strategy.candidates is 'all' or a positive int, got {candidates!r}")
         self.graph, self.queries = graph, TrainQueries(graph)
         self.num_entities = graph.indptr.shape[0] - 1
         self.batch_size, self.per_relation, self.seed = batch_size, per_relation, seed
@@ -126,10 +124,10 @@ class NeighborStrategy:
         """The step's answers, random others, and how many entities each stands for."""
         if self.candidates is None:
             return torch.arange(self.num_entities), None
-        answer = answer.unique()
+        answer = torch.unique(answer)
         others = self.num_entities - answer.shape[0]
         generator = torch.Generator().manual_seed(seed)
-        drawn = torch.randint(self.num_entities, (self.candidates,), generator=generator).unique()
+        drawn = torch.randint(self.num_entities, (self.candidates,), generator=generator)
         drawn = _new(drawn, answer)
         weight = torch.ones(answer.shape[0] + drawn.shape[0])
         weight[answer.shape[0] :] = others / max(1, drawn.shape[0])
@@ -155,7 +153,7 @@ class Positions:
 
 def _new(ids: Int64[Tensor, " id"], known: Int64[Tensor, " known"]) -> Int64[Tensor, " new"]:
     """The distinct ``ids`` that are not ``known``, ascending."""
-    ids = ids.unique()
+    ids = torch.unique(ids)
     return ids[~torch.isin(ids, known)]
 
 

@@ -45,9 +45,7 @@ class TrainQueries:
 
     def answers(
         self, query: Int64[Tensor, " query"]
-    ) -> tuple[
-        Int64[Tensor, " answer"], Int64[Tensor, " answer"], Int64[Tensor, " answer"]
-    ]:
+    ) -> tuple[Int64[Tensor, " answer"], Int64[Tensor, " answer"], Int64[Tensor, " answer"]]:
         """For each known tail: row of the query, tail, and the triple that says so."""
         edge, row = expand_runs(self.start[query], self.start[query + 1])
         return row, self.graph.source[edge].long(), self.graph.triple[edge].long()
@@ -71,4 +69,3 @@ def mix_seed(*numbers: int) -> int:
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
         state ^= state >> 31
     return state >> 1
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,11 @@ def train(settings: Settings, *, config: str, console: Console) -> tuple[Path, i
     if not launched_externally() or os.environ.get("RANK", "0") == "0":
         directory = make_directory(Path(settings["root"]), settings["task"]["name"])
         write_text(directory / "config.yaml", config)
-    group = nullcontext()
+    processes: AbstractContextManager[None] = nullcontext()
     if trainer.devices > 1:
-        child = ["-m", "kgscale", "train", "--settings", str(directory / "config.yaml")]  # type: ignore[operator]
-        group = process_group(backend(trainer), trainer.devices, child)  # type: ignore[assignment]
-    with group:
+        child = ["-m", "kgscale", "train", "--settings", f"{directory}/config.yaml"]
+        processes = process_group(backend(trainer), trainer.devices, child)
+    with processes:
         directory = Path(agree(str(directory)))
         quiet = rank() > 0
         console = Console(quiet=True) if quiet else console
@@ -118,7 +118,7 @@ class _Training:
         settings, store = self.settings, self.store
         encoder, encoder_settings = component("encoder", settings["encoder"])
         decoder, decoder_settings = component("decoder", settings["decoder"])
-        self.spec = {
+        self.spec: dict[str, Any] = {
             "num_entities": store.num_entities,
             "num_relations": store.num_relations,
             "encoder": {"name": encoder.__name__, **encoder_settings},
@@ -153,9 +153,7 @@ class _Training:
         metrics: dict[str, Any] = {"valid": fitted.metrics}
         predictions: list[Prediction] = []
         if not fitted.interrupted:
-            self.predictor = Predictor(
-                self.module.vectors(), self.module.model.decoder, self.store
-            )
+            self.predictor = Predictor(self.module.vectors(), self.module.model.decoder, self.store)
             metrics.update(self._measure())
             predictions = self._predict()
         self.usage.mark("evaluate")

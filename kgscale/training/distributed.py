@@ -87,9 +87,7 @@ def agree(text: str) -> str:
 
 
 @contextmanager
-def process_group(
-    backend: str, devices: int, command: Sequence[str]
-) -> Iterator[None]:
+def process_group(backend: str, devices: int, command: Sequence[str]) -> Iterator[None]:
     """Be one of ``devices`` processes for a while.
 
     Under torchrun this process is one already. Otherwise it becomes rank 0 and starts the

@@ -8,10 +8,11 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy, Strategy
@@ -152,7 +153,7 @@ def _trainer(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-    except (ValueError, RuntimeError, pl.utilities.exceptions.MisconfigurationException) as error:
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: {error}") from error
 
 
@@ -194,9 +195,8 @@ def _quiet() -> None:
         r"Checkpoint directory .* exists and is not empty.*",
         r"Experiment logs directory .* exists.*",
         r".*does not have many workers.*",
+        r"You have overridden `transfer_batch_to_device`.*",
         r".*recommended to use .*sync_dist=True.*",
         r"The number of training batches .* is smaller than the logging interval.*",
     ):
         warnings.filterwarnings("ignore", message=message)
-
-

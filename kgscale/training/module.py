@@ -12,10 +12,10 @@ from torch.optim import Optimizer
 
 from kgscale.batch import LinkQueries, SubgraphBatch
 from kgscale.errors import ScoreError
-from kgscale.inference.embed import GraphVectors, embed_graph
-from kgscale.inference.evaluate import RankReport, evaluate, model_ranker
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.known import KnownFacts
+from kgscale.inference.embed import GraphVectors, embed_graph
+from kgscale.inference.evaluate import evaluate, model_ranker
 from kgscale.losses import Loss, n3_penalty
 from kgscale.models.link import LinkModel
 from kgscale.training.distributed import exchange_rows, sum_over_ranks
@@ -80,9 +80,7 @@ class LinkPrediction(pl.LightningModule):
 
     def validation_step(self, shard: Any, batch_index: int) -> None:
         rank, world_size = self.trainer.global_rank, self.trainer.world_size
-        report = evaluate(
-            self.ranker(), self.valid, self.graph, shard=rank, num_shards=world_size
-        )
+        report = evaluate(self.ranker(), self.valid, self.graph, shard=rank, num_shards=world_size)
         metrics = sum_over_ranks(report).overall()
         for name in ("mrr", "hits@1", "hits@3", "hits@10"):
             self.log(f"valid/{name}", metrics[name], batch_size=1, rank_zero_only=False)

@@ -67,7 +67,7 @@ class CompGCN(Encoder):
         self.norm = nn.ModuleList(nn.LayerNorm(dim) for _ in range(num_layers))
 
     def relations(self) -> list[Float[Tensor, "relation dim"]]:
-        vectors = [self.relation]
+        vectors: list[Tensor] = [self.relation]
         for weight in self.relation_map:
             change = vectors[-1] @ weight
             vectors.append(vectors[-1] + change if self.residual else change)
@@ -92,5 +92,5 @@ class CompGCN(Encoder):
         )
         own = x[block.start : block.start + block.num_targets]
         mixed = message.flatten(1) @ self.direction[index] + own @ self.loop[index]
-        change = self.dropout(functional.relu(self.norm[index](mixed)))
+        change: Tensor = self.dropout(functional.relu(self.norm[index](mixed)))
         return own + change if self.residual else change

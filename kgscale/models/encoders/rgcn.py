@@ -82,5 +82,5 @@ class RGCN(Encoder):
         )
         own = x[block.start : block.start + block.num_targets]
         mixed = message.flatten(1) @ self.basis[index] + own @ self.loop[index]
-        change = self.dropout(functional.relu(self.norm[index](mixed)))
+        change: Tensor = self.dropout(functional.relu(self.norm[index](mixed)))
         return own + change if self.residual else change
