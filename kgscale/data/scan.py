@@ -30,7 +30,7 @@ REASONS = (
     "text after a closing quote",
 )
 _BLANK, _FEW, _MANY, _EMPTY, _NUL, _UTF8, _OPEN_QUOTE, _AFTER_QUOTE = range(1, 9)
-_NEWLINE, _RETURN = 10, 13
+_NEWLINE, _RETURN, _HIGH = 10, 13, 0x80
 NO_QUOTE = -1
 
 
@@ -64,7 +64,8 @@ class Scanned:
 def scan(block: bytes | bytearray, layout: Layout, *, first_line: int, final: bool) -> Scanned:
     """Cut a block that starts at the beginning of a record."""
     data = np.frombuffer(block, np.uint8)
-    capacity = int(np.count_nonzero(data == _NEWLINE)) + 1
+    capacity = block.count(b"\n") + 1
+    clean = not len(data) or (data.max() < _HIGH and data.min() > 0)
     start = np.empty((len(layout.wanted), capacity), np.int32)
     end, line = np.empty_like(start), np.empty(capacity, np.int32)
     status = np.empty(capacity, np.uint8)
@@ -73,6 +74,7 @@ def scan(block: bytes | bytearray, layout: Layout, *, first_line: int, final: bo
     rows, consumed, lines = _scan(
         data,
         final,
+        bool(clean),
         (layout.delimiter, layout.quote, layout.least, layout.most),
         slot,
         (start, end, line, status),
@@ -159,13 +161,13 @@ def _flaw(data, begin, end):
         least = min(least, data[position])
     if least == 0:
         return _NUL
-    if high < 0x80:
+    if high < _HIGH:
         return 0
     position = begin
     while position < end:
         lead = data[position]
         position += 1
-        if lead < 0x80:
+        if lead < _HIGH:
             continue
         low, top = 0x80, 0xBF
         if 0xC2 <= lead <= 0xDF:
@@ -197,7 +199,7 @@ def _ends_line(data, position):
 
 @compiled
 @no_type_check
-def _scan(data, final, rule, slot, out):
+def _scan(data, final, clean, rule, slot, out):
     delimiter, quote, least, most = rule
     start, end, line, status = out
     position = row = lines = 0
@@ -237,7 +239,7 @@ def _scan(data, final, rule, slot, out):
             reason = _FEW
         elif column > most:
             reason = _MANY
-        flaw = _flaw(data, begin, position)
+        flaw = 0 if clean else _flaw(data, begin, position)
         status[row] = flaw if flaw else reason
         line[row] = lines
         lines += 1

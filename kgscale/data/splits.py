@@ -23,7 +23,8 @@ Columns: TypeAlias = tuple[Ints, Ints, Ints]
 """Head, relation, tail."""
 
 TRAIN, VALID, TEST = range(3)
-BINS = 1 << 16
+BINS, SHIFT = 1 << 16, np.uint64(48)
+LARGEST = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,28 +59,55 @@ def _mix(value: Draws) -> Draws:
     return value ^ (value >> np.uint64(31))
 
 
-@dataclass(frozen=True, slots=True)
-class Divider:
-    """Decides the split of any triple; built from two passes over all of them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchors:
+    """The pairs that stay in training, by their draws."""
 
     seed: int
-    entity_anchor: Draws
-    """The draw of the pair that each entity keeps in training."""
-    relation_anchor: Draws
+    entity: Draws
+    """The draw of the pair that each entity keeps."""
+    relation: Draws
+    marks: NDArray[np.bool_]
+    """Which upper bits occur among ``relation``: most draws need no closer look."""
+
+    @classmethod
+    def choose(
+        cls, chunks: Iterable[Columns], *, num_entities: int, num_relations: int, seed: int
+    ) -> Anchors:
+        entity, of_relation = np.zeros(num_entities, np.uint64), np.zeros(num_relations, np.uint64)
+        for head, relation, tail in chunks:
+            draw = pair_draw(head, tail, seed=seed)
+            np.maximum.at(entity, head, draw)
+            np.maximum.at(entity, tail, draw)
+            np.maximum.at(of_relation, relation, draw)
+        marks = np.zeros(BINS, bool)
+        marks[of_relation >> SHIFT] = True
+        return cls(seed=seed, entity=entity, relation=of_relation, marks=marks)
+
+    def free(self, head: Ints, tail: Ints) -> tuple[Draws, NDArray[np.bool_]]:
+        """The draw of each triple, and whether its pair may leave training."""
+        draw = pair_draw(head, tail, seed=self.seed)
+        free = (draw != self.entity[head]) & (draw != self.entity[tail])
+        marked = np.flatnonzero(free & self.marks[draw >> SHIFT])
+        free[marked] = ~np.isin(draw[marked], self.relation)
+        return draw, free
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Divider:
+    """Decides the split of any triple."""
+
+    anchors: Anchors
     bounds: Draws
     """Free pairs below the first bound are valid, below the second test."""
-
-    def free(self, head: Ints, tail: Ints, draw: Draws) -> NDArray[np.bool_]:
-        kept = (draw == self.entity_anchor[head]) | (draw == self.entity_anchor[tail])
-        free: NDArray[np.bool_] = ~(kept | np.isin(draw, self.relation_anchor))
-        return free
+    held: tuple[int, int]
+    """Triples of valid and test."""
 
     def __call__(self, head: Ints, tail: Ints) -> NDArray[np.uint8]:
-        draw = pair_draw(head, tail, seed=self.seed)
-        side = np.array([VALID, TEST, TRAIN], np.uint8)[
-            np.searchsorted(self.bounds, draw, side="right")
-        ]
-        side[~self.free(head, tail, draw)] = TRAIN
+        draw, free = self.anchors.free(head, tail)
+        first, second = self.bounds
+        side = np.where(draw < first, np.uint8(VALID), np.uint8(TEST))
+        side[~free | (draw >= second)] = TRAIN
         return side
 
 
@@ -92,52 +120,40 @@ def divide(
     test: int,
     seed: int,
 ) -> Divider:
-    """Hold out at most ``valid`` and ``test`` triples; ``chunks`` gives a fresh pass each time."""
-    entity = np.zeros(num_entities, np.uint64)
-    relation_anchor = np.zeros(num_relations, np.uint64)
-    for head, relation, tail in chunks():
-        draw = pair_draw(head, tail, seed=seed)
-        np.maximum.at(entity, head, draw)
-        np.maximum.at(entity, tail, draw)
-        np.maximum.at(relation_anchor, relation, draw)
-    start = Divider(seed, entity, relation_anchor, np.zeros(2, np.uint64))
-    return Divider(
-        seed, entity, relation_anchor, _bounds(start, chunks, np.array([valid, valid + test]))
-    )
+    """Hold out at most ``valid`` and ``test`` triples; ``chunks`` gives a fresh pass each time.
 
-
-def _bounds(start: Divider, chunks: Callable[[], Iterable[Columns]], quota: Ints) -> Draws:
-    """The largest bounds that hold out no more than ``quota`` triples.
-
-    A histogram finds the bin of each bound, a second pass sorts the draws in that bin alone.
+    A histogram finds the bin of each bound, a second pass sorts the draws of that bin alone.
     """
+    anchors = Anchors.choose(
+        chunks(), num_entities=num_entities, num_relations=num_relations, seed=seed
+    )
 
     def draws() -> Iterable[Draws]:
         for head, _, tail in chunks():
-            draw = pair_draw(head, tail, seed=start.seed)
-            yield draw[start.free(head, tail, draw)]
+            draw, free = anchors.free(head, tail)
+            yield draw[free]
 
-    shift = np.uint64(64 - BINS.bit_length() + 1)
     count = np.zeros(BINS, np.int64)
     for draw in draws():
-        count += np.bincount((draw >> shift).astype(np.int64), minlength=BINS)
+        count += np.bincount((draw >> SHIFT).astype(np.int64), minlength=BINS)
     below = np.concatenate([[0], np.cumsum(count)])
+    quota = np.array([valid, valid + test])
     bins = np.clip(np.searchsorted(below, quota, side="right") - 1, 0, BINS - 1)
-    inside: list[list[Draws]] = [[], []]
+    inside: tuple[list[Draws], ...] = ([], [])
     for draw in draws():
         for found, bin_ in zip(inside, bins, strict=True):
-            found.append(draw[(draw >> shift) == np.uint64(bin_)])
-    return np.array(
-        [
-            _bound(np.sort(np.concatenate(found)), int(room), int(bin_) << int(shift))
-            for found, room, bin_ in zip(inside, quota - below[bins], bins, strict=True)
-        ],
-        np.uint64,
-    )
+            found.append(draw[(draw >> SHIFT) == np.uint64(bin_)])
+    cuts = [
+        _cut(np.sort(np.concatenate(found)), int(quota_ - below[bin_]), int(bin_))
+        for found, quota_, bin_ in zip(inside, quota, bins, strict=True)
+    ]
+    first, both = (int(below[bin_]) + taken for bin_, (_, taken) in zip(bins, cuts, strict=True))
+    bounds = np.array([bound for bound, _ in cuts], np.uint64)
+    return Divider(anchors=anchors, bounds=bounds, held=(first, both - first))
 
 
-def _bound(draws: Draws, room: int, floor: int) -> int:
-    """The smallest draw that does not fit: pairs are taken whole, in the order of their draws."""
-    if room >= len(draws):
-        return int(draws[-1]) + 1 if len(draws) else floor
-    return int(draws[room])
+def _cut(draws: Draws, room: int, bin_: int) -> tuple[int, int]:
+    """The first draw of a bin that is not taken, and how many are: pairs are taken whole."""
+    if room < len(draws):
+        return int(draws[room]), int(np.searchsorted(draws, draws[room]))
+    return min((bin_ + 1) << int(SHIFT), LARGEST), len(draws)

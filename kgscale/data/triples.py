@@ -118,12 +118,13 @@ class TripleFiles:
 
     def _facts(self, audit: Audit) -> Iterator[Facts]:
         known: pa.Array = pa.array([], pa.string())
-        for split, file in self.files().items():
+        files = self.files()
+        for split, file in files.items():
             before = audit.lines
             for rows in read_rows(file, self.format, audit, width=3):
-                if split in ("train", "open"):
+                if len(files) > 1 and split in ("train", "open"):
                     known = pc.unique(pa.chunked_array([known, pc.unique(rows.columns[1])]))
-                else:
+                elif len(files) > 1:
                     rows = self._check_relations(rows, known, file, audit)
                 head, relation, tail = rows.columns
                 yield Facts(split=split, head=head, relation=relation, tail=tail)

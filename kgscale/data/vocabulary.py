@@ -1,12 +1,12 @@
 """Keys become ids: in the order of (type, key bytes), whatever the order of the lines.
 
-Each chunk of keys is encoded by its own small dictionary, whose entries get *slots*. Only these
-entries go through the database, which sorts the distinct keys and tells the id of each slot.
+Keys are first given *slots* by hash tables of bounded size. Only the keys of these tables go
+through the database, which sorts the distinct ones and tells the id of each slot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from kgscale.data.database import run, stream
+from kgscale.data.intern import Interner
 from kgscale.data.source import Labels
 
 LABEL_TYPE = pa.schema([(field, pa.string()) for field in ("key", "name", "type", "class")])
@@ -25,26 +26,27 @@ class Vocabulary:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, kind: str, scratch: Path) -> None:
         self.connection, self.kind = connection, kind
-        self.slots = self.size = self.unused = self.conflicts = 0
-        self.types: list[tuple[str, int]] = []
+        self.size = self.unused = self.conflicts = self._stored = 0
+        self._interner = Interner(self._store)
         self._path = scratch / f"{kind}-slot.raw"
         self._labelled = False
         run(connection, f"CREATE TABLE {kind}_seen (slot BIGINT, key VARCHAR)")
         columns = ", ".join(f"{field} VARCHAR" for field in LABEL_TYPE.names)
         run(connection, f"CREATE TABLE {kind}_label ({columns})")
 
-    def encode(self, columns: Sequence[pa.Array]) -> list[NDArray[np.int64]]:
+    def encode(self, column: pa.Array) -> NDArray[np.int64]:
         """The slot of each key."""
-        coded = pa.chunked_array(columns).combine_chunks().dictionary_encode()
-        keys = coded.dictionary
-        slot = np.arange(self.slots, self.slots + len(keys), dtype=np.int64)
-        seen = pa.table({"slot": slot, "key": keys})
-        self.connection.register("seen_chunk", seen)
-        run(self.connection, f"INSERT INTO {self.kind}_seen SELECT slot, key FROM seen_chunk")
-        self.connection.unregister("seen_chunk")
-        found = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64) + self.slots
-        self.slots += len(keys)
-        return np.split(found, np.cumsum([len(column) for column in columns])[:-1])
+        return self._interner.encode(column)
+
+    def _store(self, keys: pa.Array) -> None:
+        slot = np.arange(self._stored, self._stored + len(keys), dtype=np.int64)
+        self._stored += len(keys)
+        self._insert("seen", pa.table({"slot": slot, "key": keys}))
+
+    def _insert(self, table: str, rows: pa.Table) -> None:
+        self.connection.register("arriving", rows)
+        run(self.connection, f"INSERT INTO {self.kind}_{table} SELECT * FROM arriving")
+        self.connection.unregister("arriving")
 
     def label(self, labels: Labels) -> None:
         missing = pa.nulls(len(labels.key), pa.string())
@@ -52,13 +54,12 @@ class Vocabulary:
         chunk = pa.table(
             [missing if column is None else column for column in columns], schema=LABEL_TYPE
         )
-        self.connection.register("label_chunk", chunk)
-        run(self.connection, f"INSERT INTO {self.kind}_label SELECT * FROM label_chunk")
-        self.connection.unregister("label_chunk")
+        self._insert("label", chunk)
         self._labelled = True
 
     def number(self) -> None:
         """Give ids; afterwards ``rowid`` of the table ``kind`` is the id."""
+        self._interner.flush()
         query = f"SELECT DISTINCT key FROM {self.kind}_seen"
         if self._labelled:
             # The smallest of several names: the result must not depend on the order of lines.
@@ -92,7 +93,7 @@ class Vocabulary:
         return int(run(self.connection, query)[0][0])
 
     def _write_slots(self) -> None:
-        ids = np.memmap(self._path, id_type(self.size), "w+", shape=(max(self.slots, 1),))
+        ids = np.memmap(self._path, id_type(self.size), "w+", shape=(max(self._stored, 1),))
         query = f"SELECT slot, {self.kind}.rowid FROM {self.kind}_seen JOIN {self.kind} USING (key)"
         for batch in stream(self.connection, query):
             ids[batch.column(0).to_numpy()] = batch.column(1).to_numpy()

@@ -18,8 +18,8 @@ from kgscale.data.database import database
 from kgscale.data.source import SPLITS, Source
 from kgscale.data.splits import TRAIN
 from kgscale.data.vocabulary import Vocabulary
-from kgscale.graph.adjacency import REPEATED, Direction, split_of, write_adjacency
 from kgscale.graph.catalog import write_classes, write_entities, write_relations
+from kgscale.graph.compress import REPEATED, Direction, split_of, write_adjacency
 from kgscale.graph.facts import (
     TRIPLE,
     Workshop,
@@ -109,6 +109,9 @@ def write_triples(directory: Path, facts: Spool, shop: Workshop, content: Conten
 def write_adjacencies(directory: Path, facts: Spool, shop: Workshop, sizes: Array) -> None:
     """Of train alone, and of every known fact (a triple in several splits counts once)."""
     tails = by_tail(facts, shop)
+    sizes_of = {"num_entities": shop.entities.size, "num_relations": shop.relations.size}
+    forward = Direction(edges=tails, target="tail", source="head", reciprocal=False, **sizes_of)
+    backward = Direction(edges=facts, target="head", source="tail", reciprocal=True, **sizes_of)
     for prefix, mask in (
         ("train", lambda flags: split_of(flags) == TRAIN),
         ("known", lambda flags: flags & REPEATED == 0),
@@ -116,11 +119,9 @@ def write_adjacencies(directory: Path, facts: Spool, shop: Workshop, sizes: Arra
         write_adjacency(
             directory,
             prefix,
-            forward=Direction(edges=tails, target="tail", source="head", reciprocal=False),
-            backward=Direction(edges=facts, target="head", source="tail", reciprocal=True),
+            forward=forward,
+            backward=backward,
             mask=mask,
-            num_entities=shop.entities.size,
-            num_relations=shop.relations.size,
             offsets=np.concatenate([[0], np.cumsum(sizes)]),
         )
     tails.remove()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kgscale.data.splits import TRAIN
 from kgscale.data.vocabulary import Vocabulary
-from kgscale.graph.adjacency import split_of
+from kgscale.graph.compress import split_of
 from kgscale.graph.integrity import ContentHash
 from kgscale.graph.spool import Array, Spool
 from kgscale.graph.tables import TableWriter
