@@ -1,0 +1,102 @@
+"""Losses against their textbook form, one answer at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional
+
+from kgscale import losses
+from kgscale.batch import LinkQueries
+from kgscale.losses import bce_loss, fused_softmax_loss, margin_loss, softmax_loss
+
+QUERIES, CANDIDATES = 4, 9
+ANSWER_QUERY = torch.tensor([0, 0, 1, 2, 3, 3])
+ANSWER = torch.tensor([1, 4, 0, 8, 2, 3])
+
+
+def query(weight: torch.Tensor | None = None) -> LinkQueries:
+    return LinkQueries(
+        head=torch.zeros(QUERIES, dtype=torch.int64),
+        relation=torch.zeros(QUERIES, dtype=torch.int64),
+        num_candidates=CANDIDATES,
+        answer_query=ANSWER_QUERY,
+        answer=ANSWER,
+        candidate_weight=weight,
+        step_queries=QUERIES,
+        step_answers=len(ANSWER),
+    )
+
+
+def test_grouped_softmax_is_one_against_all() -> None:
+    scores = torch.randn(QUERIES, CANDIDATES)
+    expected = functional.cross_entropy(scores[ANSWER_QUERY], ANSWER)
+    torch.testing.assert_close(softmax_loss(scores, query()), expected)
+
+
+def test_a_weight_of_two_is_a_candidate_listed_twice() -> None:
+    scores = torch.randn(QUERIES, CANDIDATES)
+    weight = torch.ones(CANDIDATES)
+    weight[5] = 2
+    twice = torch.cat([scores, scores[:, 5:6]], dim=1)
+    torch.testing.assert_close(softmax_loss(scores, query(weight)), softmax_loss(twice, query()))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 100])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_fused_softmax_equals_the_plain_one_with_gradients(
+    rows: int, weighted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "_LOGITS", rows * CANDIDATES)
+    asked = query(torch.rand(CANDIDATES) + 0.5 if weighted else None)
+    question = torch.randn(QUERIES, 5, requires_grad=True)
+    candidate = torch.randn(CANDIDATES, 5, requires_grad=True)
+    plain = 3 * softmax_loss(question @ candidate.t(), asked)
+    expected = torch.autograd.grad(plain, (question, candidate))
+    fused = 3 * fused_softmax_loss(question, candidate, asked, dtype=torch.float32)
+    torch.testing.assert_close(fused, plain)
+    for actual, wanted in zip(
+        torch.autograd.grad(fused, (question, candidate)), expected, strict=True
+    ):
+        torch.testing.assert_close(actual, wanted)
+
+
+def test_bce_is_the_mean_over_all_entries() -> None:
+    scores = torch.randn(QUERIES, CANDIDATES)
+    label = torch.zeros(QUERIES, CANDIDATES)
+    label[ANSWER_QUERY, ANSWER] = 1
+    expected = functional.binary_cross_entropy_with_logits(scores, label)
+    torch.testing.assert_close(bce_loss(scores, query()), expected)
+
+
+def test_margin_looks_at_every_wrong_candidate() -> None:
+    scores = torch.randn(QUERIES, CANDIDATES)
+    total = 0.0
+    for row, column in zip(ANSWER_QUERY.tolist(), ANSWER.tolist(), strict=True):
+        right = set(ANSWER[row == ANSWER_QUERY].tolist())
+        wrong = [scores[row, c] for c in range(CANDIDATES) if c not in right]
+        violations = [max(0.0, float(1 - scores[row, column] + value)) for value in wrong]
+        total += sum(violations) / len(violations)
+    expected = torch.tensor(total / len(ANSWER))
+    torch.testing.assert_close(margin_loss(scores, query()), expected)
+
+
+def test_losses_of_two_ranks_add_up_to_the_joined_batch() -> None:
+    scores = torch.randn(QUERIES, CANDIDATES)
+    joined = query()
+    parts = []
+    for rows in (slice(0, 2), slice(2, 4)):
+        mine = (rows.start <= ANSWER_QUERY) & (rows.stop > ANSWER_QUERY)
+        part = replace(
+            joined,
+            head=joined.head[rows],
+            relation=joined.relation[rows],
+            answer_query=ANSWER_QUERY[mine] - rows.start,
+            answer=ANSWER[mine],
+        )
+        parts.append((scores[rows], part))
+    for loss in (softmax_loss, bce_loss, margin_loss):
+        total = sum(loss(part_scores, part) for part_scores, part in parts)
+        torch.testing.assert_close(total, loss(scores, joined))
