@@ -35,7 +35,12 @@ def compiled(function: Kernel) -> Kernel:
     before = config.CACHE_DIR
     config.CACHE_DIR = before or str(cache_directory())
     try:
-        jit: Any = numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+        jit: Any = numba.njit(
+            nogil=True,
+            cache=True,
+            error_model="numpy",
+            fastmath={"contract", "reassoc", "nsz"},
+        )
         kernel: Kernel = jit(function)
     finally:
         config.CACHE_DIR = before

@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 
 class _Pool:
-    """Threads in which torch itself runs serially; started at the first use."""
+    """Threads in which torch runs serially and without gradients; started at the first use."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -40,6 +40,7 @@ class _Pool:
 
     def _enter(self, barrier: threading.Barrier) -> None:
         torch.set_num_threads(1)
+        torch.set_grad_enabled(False)  # kernels have their own gradients
         self.inside.worker = True
         barrier.wait()
 
@@ -86,13 +87,20 @@ def run_slices(function: Callable[[int, int], object], total: int, *, grain: int
         return
     bounds = [min(total, units * part // parts * grain) for part in range(parts + 1)]
     executor = _pool.start(num_threads())
-    waiting = [
-        executor.submit(function, start, stop) for start, stop in itertools.pairwise(bounds[1:])
-    ]
+    waiting = [executor.submit(function, *bound) for bound in itertools.pairwise(bounds[1:])]
     try:
         function(bounds[0], bounds[1])
     finally:
         _wait(waiting)
+
+
+def run_blocks(function: Callable[[int, int], object], total: int, *, size: int) -> None:
+    """Call ``function(start, stop)`` for every block of ``range(total)``, threads taking turns.
+
+    Unlike slices, blocks don't depend on the number of threads, and torch runs serially in them:
+    what a matrix product rounds to depends on its shape and threads.
+    """
+    run_tasks(lambda start: function(start, min(start + size, total)), list(range(0, total, size)))
 
 
 def run_tasks(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

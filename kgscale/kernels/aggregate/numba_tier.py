@@ -11,41 +11,83 @@ import typing
 
 import numpy as np
 
-from kgscale.kernels.compile import compiled
+from kgscale.kernels.compile import compiled, prefetch
+
+AHEAD = 4
+"""Edges between asking for a source's features and reading them."""
+LINE = 16
+"""Numbers of float32 in a cache line."""
 
 
 @compiled
 @typing.no_type_check
-def basis_forward(out, x, coefficient, weight, indptr, source, relation, start, stop):
+def basis_forward(out, x, coefficient, weight, indptr, source, relation, origin, start, stop):
+    """The sums of row ``i`` go to ``out[i - origin]``."""
     bases, dim = coefficient.shape[1], x.shape[1]
+    last = source.shape[0] - 1
     for i in range(start, stop):
+        row = out[i - origin]
+        row[:] = 0
         for e in range(indptr[i], indptr[i + 1]):
-            s, r = source[e], relation[e]
+            soon = np.int64(source[min(e + AHEAD, last)]) * dim
+            for f in range(0, dim, LINE):
+                prefetch(x, soon + f)
+            sent, r = x[source[e]], relation[e]
             for b in range(bases):
-                scale = weight[e] * coefficient[r, b]
+                scale, place = weight[e] * coefficient[r, b], row[b]
                 for f in range(dim):
-                    out[i, b, f] += scale * x[s, f]
+                    place[f] += scale * sent[f]
 
 
 @compiled
 @typing.no_type_check
 def basis_backward(
-    grad_x, partial, grad, x, coefficient, weight, indptr, source, relation, start, stop, width
+    grad_x,
+    grad_coefficient,
+    z,
+    grad,
+    x,
+    coefficient,
+    weight,
+    indptr,
+    source,
+    relation,
+    start,
+    stop,
+    low,
+    high,
 ):
-    """``partial [chunks, R, B]`` holds the coefficient's gradient by chunk of ``width`` columns."""
-    bases = coefficient.shape[1]
-    for i in range(indptr.shape[0] - 1):
+    """``grad`` is of the rows ``start .. stop`` and columns ``low .. high``; so is ``z``.
+
+    ``z`` gets the forward sums, unless it is empty.
+    """
+    bases, dim, width = coefficient.shape[1], x.shape[1], high - low
+    last = source.shape[0] - 1
+    again = z.shape[0] > 0
+    for i in range(start, stop):
+        if again:
+            z[i - start] = 0
         for e in range(indptr[i], indptr[i + 1]):
+            soon = np.int64(source[min(e + AHEAD, last)]) * dim
+            for f in range(low, high, LINE):
+                prefetch(x, soon + f)
+                prefetch(grad_x, soon + f)
             s, r, w = source[e], relation[e], weight[e]
-            for low in range(start, stop, width):
-                high = min(low + width, stop)
-                for b in range(bases):
-                    scale = w * coefficient[r, b]
-                    inner = np.float32(0)
-                    for f in range(low, high):
-                        grad_x[s, f] += scale * grad[i, b, f]
-                        inner += grad[i, b, f] * x[s, f]
-                    partial[low // width, r, b] += w * inner
+            sent, to_source = x[s, low:high], grad_x[s, low:high]
+            for b in range(bases):
+                scale, arrived = w * coefficient[r, b], grad[i - start, b]
+                inner = np.float32(0)
+                if again:
+                    place = z[i - start, b]
+                    for f in range(width):
+                        inner += arrived[f] * sent[f]
+                        to_source[f] += scale * arrived[f]
+                        place[f] += scale * sent[f]
+                else:
+                    for f in range(width):
+                        inner += arrived[f] * sent[f]
+                        to_source[f] += scale * arrived[f]
+                grad_coefficient[r, b] += w * inner
 
 
 @compiled

@@ -56,6 +56,27 @@ def basis_backward(
     return grad_x, grad_coefficient
 
 
+def linear_forward(x: Tensor, coefficient: Tensor, basis: Tensor, *edges: Tensor) -> Tensor:
+    """One basis after the other, so that the sums of one are in memory."""
+    out = x.new_zeros(edges[1].shape[0] - 1, basis.shape[2])
+    for column, matrix in zip(coefficient.unbind(dim=1), basis, strict=True):
+        out.addmm_(basis_forward(x, column[:, None], *edges)[:, 0], matrix)
+    return out
+
+
+def linear_backward(
+    grad: Tensor, x: Tensor, coefficient: Tensor, basis: Tensor, *edges: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    grad_x, columns, matrices = torch.zeros_like(x), [], []
+    for column, matrix in zip(coefficient.unbind(dim=1), basis, strict=True):
+        arrived = (grad @ matrix.T)[:, None]
+        to_x, to_column = basis_backward(arrived, x, column[:, None], *edges)
+        grad_x += to_x
+        columns.append(to_column)
+        matrices.append(basis_forward(x, column[:, None], *edges)[:, 0].T @ grad)
+    return grad_x, torch.cat(columns, dim=1), torch.stack(matrices)
+
+
 def compose_forward(
     x: Tensor,
     relation_vector: Tensor,
