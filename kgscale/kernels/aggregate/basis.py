@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from kgscale.kernels.aggregate import numba_tier, torch_tier
 from kgscale.kernels.aggregate.edges import EDGES, ROW_GRAIN, edge_arrays, numpy_arrays
-from kgscale.kernels.threads import run_blocks, run_slices
+from kgscale.kernels.threads import run_blocks, run_slices, run_tasks
 from kgscale.types import EdgeSource, EdgeType, EdgeWeight, Indptr, Vectors
 
 COLUMNS = 64
@@ -112,10 +113,14 @@ def _linear_cpu(x: Tensor, coefficient: Tensor, basis: Tensor, *edges: Tensor) -
     out = x.new_empty(targets, basis.shape[2])
     arrays = numpy_arrays(x, coefficient, *edges)
 
-    def rows(start: int, stop: int) -> None:
-        z = x.new_empty(stop - start, *basis.shape[:2])
-        numba_tier.basis_forward(z.numpy(), *arrays, start, start, stop)
-        torch.mm(z.flatten(1), basis.flatten(0, 1), out=out[start:stop])
+    matrix = basis.flatten(0, 1)
+
+    def rows(first: int, last: int) -> None:
+        z = x.new_empty(ROWS, *basis.shape[:2])
+        for start in range(first, last, ROWS):
+            stop = min(start + ROWS, last)
+            numba_tier.basis_forward(z.numpy(), *arrays, start, start, stop)
+            torch.mm(z[: stop - start].flatten(1), matrix, out=out[start:stop])
 
     run_blocks(rows, targets, size=ROWS)
     return out
@@ -127,11 +132,19 @@ def _sum_backward_cpu(
 ) -> tuple[Tensor, Tensor]:
     if x.dtype != torch.float32:
         return torch_tier.basis_backward(grad, x, coefficient, *edges)
+    grad_x, partial = torch.zeros_like(x), _partial(x, coefficient)
+    arrays, targets = numpy_arrays(x, coefficient, *edges), grad.shape[0]
+    nothing = np.empty((0, 1, 1), np.float32)
 
-    def arriving(rows: slice, columns: slice) -> Tensor:
-        return grad[rows, :, columns].contiguous()
+    def columns(low: int, high: int) -> None:
+        into = (grad_x.numpy(), partial[low // COLUMNS].numpy(), nothing)
+        for start in range(0, targets, ROWS):
+            stop = min(start + ROWS, targets)
+            arrived = grad[start:stop, :, low:high].contiguous().numpy()
+            numba_tier.basis_backward(*into, arrived, *arrays, start, stop, low, high)
 
-    return _backward_cpu(arriving, None, x, coefficient, edges)
+    _run_columns(columns, x.shape[1])
+    return grad_x, partial.sum(dim=0)
 
 
 @_linear_backward.register_kernel("cpu")
@@ -140,53 +153,34 @@ def _linear_backward_cpu(
 ) -> tuple[Tensor, Tensor, Tensor]:
     if x.dtype != torch.float32:
         return torch_tier.linear_backward(grad, x, coefficient, basis, *edges)
+    grad_x, partial = torch.zeros_like(x), _partial(x, coefficient)
     grad_basis = torch.empty_like(basis)
-
-    def arriving(rows: slice, columns: slice) -> Tensor:
-        part = basis[:, columns]
-        return torch.mm(grad[rows], part.flatten(0, 1).T).view(-1, *part.shape[:2])
-
-    def finished(z: Tensor, rows: slice, columns: slice) -> None:
-        part = torch.mm(z.flatten(1).T, grad[rows]).view_as(grad_basis[:, columns])
-        if rows.start:
-            grad_basis[:, columns] += part
-        else:
-            grad_basis[:, columns] = part
-
-    gradients = _backward_cpu(arriving, finished, x, coefficient, edges)
-    return (*gradients, grad_basis)
-
-
-def _backward_cpu(
-    arriving: Callable[[slice, slice], Tensor],
-    finished: Callable[[Tensor, slice, slice], None] | None,
-    x: Tensor,
-    coefficient: Tensor,
-    edges: tuple[Tensor, ...],
-) -> tuple[Tensor, Tensor]:
-    """Walk over all rows for some columns at a time.
-
-    ``arriving`` gives the gradient of the sums of some rows and columns; ``finished`` gets those
-    sums, computed once more.
-    """
-    targets, dim, bases = edges[1].shape[0] - 1, x.shape[1], coefficient.shape[1]
-    grad_x = torch.zeros_like(x)
-    partial = x.new_zeros(-(-dim // COLUMNS), *coefficient.shape)
-    arrays = numpy_arrays(x, coefficient, *edges)
+    arrays, targets = numpy_arrays(x, coefficient, *edges), grad.shape[0]
 
     def columns(low: int, high: int) -> None:
-        z = x.new_empty(ROWS if finished else 0, bases, high - low)
-        out = numpy_arrays(grad_x, partial[low // COLUMNS], z)
+        matrix = basis[:, low:high].flatten(0, 1)
+        total = torch.zeros_like(matrix)
+        z, arrived = x.new_empty(2, ROWS, basis.shape[0], high - low).unbind()
+        into = (grad_x.numpy(), partial[low // COLUMNS].numpy(), z.numpy(), arrived.numpy())
         for start in range(0, targets, ROWS):
-            rows = slice(start, min(start + ROWS, targets))
-            grad = arriving(rows, slice(low, high)).numpy()
-            bounds = (rows.start, rows.stop, low, high)
-            numba_tier.basis_backward(*out, grad, *arrays, *bounds)
-            if finished:
-                finished(z[: rows.stop - rows.start], rows, slice(low, high))
+            stop = min(start + ROWS, targets)
+            size, block = stop - start, grad[start:stop]
+            torch.mm(block, matrix.T, out=arrived[:size].flatten(1))
+            numba_tier.basis_backward(*into, *arrays, start, stop, low, high)
+            total.addmm_(z[:size].flatten(1).T, block)
+        grad_basis[:, low:high] = total.view_as(grad_basis[:, low:high])
 
-    run_blocks(columns, dim, size=COLUMNS)
-    return grad_x, partial.sum(dim=0)
+    _run_columns(columns, x.shape[1])
+    return grad_x, partial.sum(dim=0), grad_basis
+
+
+def _partial(x: Tensor, coefficient: Tensor) -> Tensor:
+    """The coefficient's gradient is a sum over features: one part for each task."""
+    return x.new_zeros(-(-x.shape[1] // COLUMNS), *coefficient.shape)
+
+
+def _run_columns(columns: Callable[[int, int], None], dim: int) -> None:
+    run_tasks(lambda low: columns(low, min(low + COLUMNS, dim)), range(0, dim, COLUMNS))
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
