@@ -81,7 +81,7 @@ def _forward_cpu(x: Tensor, vector: Tensor, *rest: Any) -> Tensor:
     if x.dtype != torch.float32:
         return torch_tier.compose_forward(x, vector, *rest)
     targets = edges[1].shape[0] - 1
-    out = x.new_zeros(targets, -(-vector.shape[0] // per_slot), x.shape[1])
+    out = x.new_empty(targets, -(-vector.shape[0] // per_slot), x.shape[1])
     arrays = numpy_arrays(out, x, vector, *edges)
     kernel = FORWARD[compose]
     run_slices(lambda *rows: kernel(*arrays, per_slot, *rows), targets, grain=ROW_GRAIN)

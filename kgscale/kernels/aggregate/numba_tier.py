@@ -93,13 +93,17 @@ def basis_backward(
 @compiled
 @typing.no_type_check
 def multiply_forward(out, x, vector, weight, indptr, source, relation, per_slot, start, stop):
-    dim = x.shape[1]
+    dim, last = x.shape[1], source.shape[0] - 1
     for i in range(start, stop):
+        out[i] = 0
         for e in range(indptr[i], indptr[i + 1]):
-            s, r, w = source[e], relation[e], weight[e]
-            slot = r // per_slot
+            soon = np.int64(source[min(e + AHEAD, last)]) * dim
+            for f in range(0, dim, LINE):
+                prefetch(x, soon + f)
+            r, w = relation[e], weight[e]
+            sent, turn, place = x[source[e]], vector[r], out[i, r // per_slot]
             for f in range(dim):
-                out[i, slot, f] += w * x[s, f] * vector[r, f]
+                place[f] += w * sent[f] * turn[f]
 
 
 @compiled
@@ -107,26 +111,36 @@ def multiply_forward(out, x, vector, weight, indptr, source, relation, per_slot,
 def multiply_backward(
     grad_x, grad_r, grad, x, vector, weight, indptr, source, relation, per_slot, start, stop
 ):
+    dim, last = x.shape[1], source.shape[0] - 1
     for i in range(indptr.shape[0] - 1):
         for e in range(indptr[i], indptr[i + 1]):
+            soon = np.int64(source[min(e + AHEAD, last)]) * dim
+            for f in range(start, stop, LINE):
+                prefetch(x, soon + f)
+                prefetch(grad_x, soon + f)
             s, r, w = source[e], relation[e], weight[e]
-            slot = r // per_slot
-            for f in range(start, stop):
-                arrived = w * grad[i, slot, f]
-                grad_x[s, f] += arrived * vector[r, f]
-                grad_r[r, f] += arrived * x[s, f]
+            sent, turn = x[s, start:stop], vector[r, start:stop]
+            arrived = grad[i, r // per_slot, start:stop]
+            to_x, to_r = grad_x[s, start:stop], grad_r[r, start:stop]
+            for f in range(stop - start):
+                to_x[f] += w * arrived[f] * turn[f]
+                to_r[f] += w * arrived[f] * sent[f]
 
 
 @compiled
 @typing.no_type_check
 def subtract_forward(out, x, vector, weight, indptr, source, relation, per_slot, start, stop):
-    dim = x.shape[1]
+    dim, last = x.shape[1], source.shape[0] - 1
     for i in range(start, stop):
+        out[i] = 0
         for e in range(indptr[i], indptr[i + 1]):
-            s, r, w = source[e], relation[e], weight[e]
-            slot = r // per_slot
+            soon = np.int64(source[min(e + AHEAD, last)]) * dim
+            for f in range(0, dim, LINE):
+                prefetch(x, soon + f)
+            r, w = relation[e], weight[e]
+            sent, turn, place = x[source[e]], vector[r], out[i, r // per_slot]
             for f in range(dim):
-                out[i, slot, f] += w * (x[s, f] - vector[r, f])
+                place[f] += w * (sent[f] - turn[f])
 
 
 @compiled
@@ -134,28 +148,37 @@ def subtract_forward(out, x, vector, weight, indptr, source, relation, per_slot,
 def subtract_backward(
     grad_x, grad_r, grad, x, vector, weight, indptr, source, relation, per_slot, start, stop
 ):
+    dim, last = x.shape[1], source.shape[0] - 1
     for i in range(indptr.shape[0] - 1):
         for e in range(indptr[i], indptr[i + 1]):
+            soon = np.int64(source[min(e + AHEAD, last)]) * dim
+            for f in range(start, stop, LINE):
+                prefetch(grad_x, soon + f)
             s, r, w = source[e], relation[e], weight[e]
-            slot = r // per_slot
-            for f in range(start, stop):
-                arrived = w * grad[i, slot, f]
-                grad_x[s, f] += arrived
-                grad_r[r, f] -= arrived
+            arrived = grad[i, r // per_slot, start:stop]
+            to_x, to_r = grad_x[s, start:stop], grad_r[r, start:stop]
+            for f in range(stop - start):
+                to_x[f] += w * arrived[f]
+                to_r[f] -= w * arrived[f]
 
 
 @compiled
 @typing.no_type_check
 def rotate_forward(out, x, vector, weight, indptr, source, relation, per_slot, start, stop):
-    half = x.shape[1] // 2
+    dim, last = x.shape[1], source.shape[0] - 1
     for i in range(start, stop):
+        out[i] = 0
         for e in range(indptr[i], indptr[i + 1]):
-            s, r, w = source[e], relation[e], weight[e]
-            slot = r // per_slot
+            soon = np.int64(source[min(e + AHEAD, last)]) * dim
+            for f in range(0, dim, LINE):
+                prefetch(x, soon + f)
+            r, w = relation[e], weight[e]
+            sent, turn, place = x[source[e]], vector[r], out[i, r // per_slot]
+            half = dim // 2
             for f in range(half):
                 g = f + half
-                out[i, slot, f] += w * (x[s, f] * vector[r, f] - x[s, g] * vector[r, g])
-                out[i, slot, g] += w * (x[s, f] * vector[r, g] + x[s, g] * vector[r, f])
+                place[f] += w * (sent[f] * turn[f] - sent[g] * turn[g])
+                place[g] += w * (sent[f] * turn[g] + sent[g] * turn[f])
 
 
 @compiled
@@ -164,18 +187,31 @@ def rotate_backward(
     grad_x, grad_r, grad, x, vector, weight, indptr, source, relation, per_slot, start, stop
 ):
     """The slice ``start:stop`` is of the real half; its imaginary twin goes with it."""
-    half = x.shape[1] // 2
+    dim, last = x.shape[1], source.shape[0] - 1
     for i in range(indptr.shape[0] - 1):
         for e in range(indptr[i], indptr[i + 1]):
+            soon = np.int64(source[min(e + AHEAD, last)]) * dim
+            for f in range(start, stop, LINE):
+                prefetch(x, soon + f)
+                prefetch(grad_x, soon + f)
+                prefetch(x, soon + dim // 2 + f)
+                prefetch(grad_x, soon + dim // 2 + f)
             s, r, w = source[e], relation[e], weight[e]
             slot = r // per_slot
-            for f in range(start, stop):
-                g = f + half
-                re, im = w * grad[i, slot, f], w * grad[i, slot, g]
-                grad_x[s, f] += re * vector[r, f] + im * vector[r, g]
-                grad_x[s, g] += im * vector[r, f] - re * vector[r, g]
-                grad_r[r, f] += re * x[s, f] + im * x[s, g]
-                grad_r[r, g] += im * x[s, f] - re * x[s, g]
+            _add_conjugate_product(grad_x, s, w, grad[i, slot], vector[r], start, stop)
+            _add_conjugate_product(grad_r, r, w, grad[i, slot], x[s], start, stop)
+
+
+@compiled
+@typing.no_type_check
+def _add_conjugate_product(out, row, scale, a, b, start, stop):
+    half = a.shape[0] // 2
+    out_re, out_im = out[row, start:stop], out[row, half + start : half + stop]
+    a_re, a_im = a[start:stop], a[half + start : half + stop]
+    b_re, b_im = b[start:stop], b[half + start : half + stop]
+    for f in range(stop - start):
+        out_re[f] += scale * (a_re[f] * b_re[f] + a_im[f] * b_im[f])
+        out_im[f] += scale * (a_im[f] * b_re[f] - a_re[f] * b_im[f])
 
 
 @compiled
