@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn import functional
 
 from kgscale.batch import Block
 from kgscale.inference.embed import embed_graph, row_blocks
@@ -49,6 +48,7 @@ def edges() -> list[tuple[int, int, int]]:
 @pytest.mark.parametrize("compose", ["multiply", "subtract", "rotate"])
 def test_compgcn_layer_equals_a_loop_over_edges(compose: str) -> None:
     layer = CompGCN(num_relations=RELATIONS, dim=DIM, compose=compose, dropout=0.0)  # type: ignore[arg-type]
+    torch.nn.init.ones_(layer.update[0].gain)
     x, relation = torch.randn(ENTITIES, DIM), torch.randn(2 * RELATIONS, DIM)
     message = torch.zeros(ENTITIES, 2, DIM)
     degree = full_block().indptr.diff()
@@ -64,13 +64,14 @@ def test_compgcn_layer_equals_a_loop_over_edges(compose: str) -> None:
             value = torch.cat([product.real, product.imag])
         message[target, kind // RELATIONS] += value / degree[target]
     mixed = message.flatten(1) @ layer.direction[0] + x @ layer.loop[0]
-    expected = x + functional.relu(layer.norm[0](mixed))
+    expected = x + layer.update[0].gain * torch.tanh(layer.update[0].norm(mixed))
     torch.testing.assert_close(layer.layer(0, x, relation, full_block()), expected)
 
 
 @pytest.mark.parametrize("normalize", ["degree", "relation"])
 def test_rgcn_layer_equals_a_matrix_per_relation(normalize: str) -> None:
     layer = RGCN(num_relations=RELATIONS, dim=DIM, num_bases=2, normalize=normalize, dropout=0.0)  # type: ignore[arg-type]
+    torch.nn.init.ones_(layer.update[0].gain)
     x = torch.randn(ENTITIES, DIM)
     bases = layer.basis[0].view(2, DIM, DIM)
     matrix = torch.einsum("rb,bij->rij", layer.coefficient[0], bases)
@@ -79,7 +80,8 @@ def test_rgcn_layer_equals_a_matrix_per_relation(normalize: str) -> None:
     for target, kind, source in found:
         alike = [e for e in found if e[0] == target and (normalize == "degree" or e[1] == kind)]
         message[target] += x[source] @ matrix[kind] / len(alike)
-    expected = x + functional.relu(layer.norm[0](message + x @ layer.loop[0]))
+    mixed = message + x @ layer.loop[0]
+    expected = x + layer.update[0].gain * torch.tanh(layer.update[0].norm(mixed))
     actual = layer.layer(0, x, layer.relation, full_block())
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
@@ -88,6 +90,8 @@ def test_rgcn_layer_equals_a_matrix_per_relation(normalize: str) -> None:
 @pytest.mark.parametrize("num_layers", [1, 2])
 def test_full_fanout_equals_full_graph_inference(encoder: str, num_layers: int) -> None:
     model = build_model(spec(encoder, num_layers=num_layers), seed=1).eval()
+    for update in model.encoder.update:
+        torch.nn.init.ones_(update.gain)
     strategy = NeighborStrategy(
         graph=GRAPH, num_layers=num_layers, fanout=[-1] * num_layers, batch_size=1
     )
@@ -143,6 +147,14 @@ def test_every_combination_runs_forward_and_backward(
         if name == "encoder.relation" or "entity" in name or "basis" in name:
             assert parameter.grad is not None
             assert parameter.grad.device.type == device
+
+
+@pytest.mark.parametrize("encoder", ["CompGCN", "RGCN"])
+def test_a_residual_encoder_starts_as_the_embedding_only_model(encoder: str) -> None:
+    model = build_model(spec(encoder), seed=0).eval()
+    vectors = embed_graph(model, GRAPH, memory=1 << 20)
+    assert torch.equal(vectors.entity, model.entity.weight)
+    assert torch.equal(vectors.relation, model.encoder.relation)
 
 
 def test_a_saved_model_is_rebuilt_exactly(tmp_path: Any) -> None:

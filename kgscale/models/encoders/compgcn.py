@@ -7,12 +7,11 @@ from typing import Literal, get_args
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from kgscale.batch import Block
 from kgscale.errors import ConfigError
 from kgscale.kernels.aggregate import aggregate_compose, row_mean_weight
-from kgscale.models.encoders.base import Encoder, glorot
+from kgscale.models.encoders.base import Encoder, Update, glorot
 
 Compose = Literal["multiply", "subtract", "rotate"]
 
@@ -22,8 +21,7 @@ class CompGCN(Encoder):
 
     Vashishth et al. 2020, equation 4, with two directions (given and reciprocal), the mean over
     all in-edges as normaliser, and relations updated by a linear map per layer (equation 5).
-    ``residual`` adds the layer's input to its output, so that the model starts as the
-    embedding-only one and learns what neighbours add.
+    With ``residual`` entities and relations start as the embedding-only model's (:class:`Update`).
 
     Args:
         compose: ``∘``: elementwise product, difference, or complex product (where the paper
@@ -46,7 +44,6 @@ class CompGCN(Encoder):
             num_relations=num_relations,
             dim=dim,
             num_layers=num_layers,
-            dropout=dropout,
             scale=scale,
             generator=generator,
         )
@@ -64,7 +61,12 @@ class CompGCN(Encoder):
         self.direction = weights(2 * dim, dim)
         self.loop = weights(dim, dim)
         self.relation_map = weights(dim, dim)
-        self.norm = nn.ModuleList(nn.LayerNorm(dim) for _ in range(num_layers))
+        if residual:
+            for weight in self.relation_map:
+                nn.init.zeros_(weight)
+        self.update = nn.ModuleList(
+            Update(dim=dim, dropout=dropout, residual=residual) for _ in range(num_layers)
+        )
 
     def relations(self) -> list[Float[Tensor, "relation dim"]]:
         vectors: list[Tensor] = [self.relation]
@@ -92,5 +94,5 @@ class CompGCN(Encoder):
         )
         own = x[block.start : block.start + block.num_targets]
         mixed = message.flatten(1) @ self.direction[index] + own @ self.loop[index]
-        change: Tensor = self.dropout(functional.relu(self.norm[index](mixed)))
-        return own + change if self.residual else change
+        out: Tensor = self.update[index](own, mixed)
+        return out

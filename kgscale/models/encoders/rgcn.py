@@ -7,12 +7,11 @@ from typing import Literal, get_args
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from kgscale.batch import Block
 from kgscale.errors import ConfigError
 from kgscale.kernels.aggregate import aggregate_basis, relation_mean_weight, row_mean_weight
-from kgscale.models.encoders.base import Encoder, glorot
+from kgscale.models.encoders.base import Encoder, Update, glorot
 
 Normalize = Literal["relation", "degree"]
 
@@ -26,7 +25,7 @@ class RGCN(Encoder):
         num_bases: matrices ``V_b`` shared by all relations.
         normalize: ``c_ir`` counts the target's neighbours by the same relation, or all of its
             neighbours (the paper's choice for link prediction).
-        residual: add the layer's input to its output.
+        residual: add the layer's input to its output, see :class:`Update`.
     """
 
     def __init__(
@@ -46,7 +45,6 @@ class RGCN(Encoder):
             num_relations=num_relations,
             dim=dim,
             num_layers=num_layers,
-            dropout=dropout,
             scale=scale,
             generator=generator,
         )
@@ -56,7 +54,7 @@ class RGCN(Encoder):
             raise ConfigError(
                 f"encoder.normalize is one of {', '.join(get_args(Normalize))}; got {normalize!r}"
             )
-        self.normalize, self.residual = normalize, residual
+        self.normalize = normalize
 
         def weights(*shape: int) -> nn.ParameterList:
             return nn.ParameterList(glorot(*shape, generator=generator) for _ in range(num_layers))
@@ -64,7 +62,9 @@ class RGCN(Encoder):
         self.coefficient = weights(2 * num_relations, num_bases)
         self.basis = weights(num_bases * dim, dim)
         self.loop = weights(dim, dim)
-        self.norm = nn.ModuleList(nn.LayerNorm(dim) for _ in range(num_layers))
+        self.update = nn.ModuleList(
+            Update(dim=dim, dropout=dropout, residual=residual) for _ in range(num_layers)
+        )
 
     def layer(
         self,
@@ -82,5 +82,5 @@ class RGCN(Encoder):
         )
         own = x[block.start : block.start + block.num_targets]
         mixed = message.flatten(1) @ self.basis[index] + own @ self.loop[index]
-        change: Tensor = self.dropout(functional.relu(self.norm[index](mixed)))
-        return own + change if self.residual else change
+        out: Tensor = self.update[index](own, mixed)
+        return out
