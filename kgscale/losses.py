@@ -6,7 +6,7 @@ so that the losses of several ranks add up to the loss of the joined batch.
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,26 +15,28 @@ from torch.nn import functional
 
 from kgscale.batch import LinkQueries
 from kgscale.errors import ConfigError
-from kgscale.types import Scores, Vectors
+from kgscale.types import Candidates, Questions, Scores
 
 Scalar = Float[Tensor, ""]
 _LOGITS: Final = 1 << 22
 """Scores that the fused softmax keeps at a time: 16 MiB, about a processor's last cache."""
 
 
+@runtime_checkable
 class Compare(Protocol):
     """Scores of all queries against all candidates."""
 
-    def __call__(self, question: Vectors, candidate: Vectors) -> Scores: ...
+    def __call__(self, question: Questions, candidate: Candidates) -> Scores: ...
 
 
+@runtime_checkable
 class Loss(Protocol):
     """Anything that turns questions, candidates and answers into a number to minimise."""
 
     def __call__(
         self,
-        question: Vectors,
-        candidate: Vectors,
+        question: Questions,
+        candidate: Candidates,
         query: LinkQueries,
         *,
         compare: Compare,
@@ -58,7 +60,7 @@ def softmax_loss(scores: Scores, query: LinkQueries) -> Scalar:
 
 
 def fused_softmax_loss(
-    question: Vectors, candidate: Vectors, query: LinkQueries, *, dtype: torch.dtype
+    question: Questions, candidate: Candidates, query: LinkQueries, *, dtype: torch.dtype
 ) -> Scalar:
     """:func:`softmax_loss` of ``question @ candidate.T`` whose scores never exist whole.
 
@@ -175,8 +177,8 @@ class SoftmaxLoss:
 
     def __call__(
         self,
-        question: Vectors,
-        candidate: Vectors,
+        question: Questions,
+        candidate: Candidates,
         query: LinkQueries,
         *,
         compare: Compare,
@@ -197,8 +199,8 @@ class BCELoss:
 
     def __call__(
         self,
-        question: Vectors,
-        candidate: Vectors,
+        question: Questions,
+        candidate: Candidates,
         query: LinkQueries,
         *,
         compare: Compare,
@@ -217,8 +219,8 @@ class MarginLoss:
 
     def __call__(
         self,
-        question: Vectors,
-        candidate: Vectors,
+        question: Questions,
+        candidate: Candidates,
         query: LinkQueries,
         *,
         compare: Compare,

@@ -15,6 +15,11 @@ Scores: TypeAlias = Float[Tensor, "query candidate"]
 """Higher is more plausible."""
 
 Vectors: TypeAlias = Float[Tensor, "row dim"]
+EntityVectors: TypeAlias = Float[Tensor, "entity dim"]
+RelationVectors: TypeAlias = Float[Tensor, "relation dim"]
+"""Of relations and their reciprocals."""
+Questions: TypeAlias = Float[Tensor, "query dim"]
+Candidates: TypeAlias = Float[Tensor, "candidate dim"]
 Ranks: TypeAlias = Float[Tensor, " query"]
 Mask: TypeAlias = Bool[Tensor, " row"]
 

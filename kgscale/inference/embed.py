@@ -12,7 +12,7 @@ import torch
 from kgscale.batch import Block
 from kgscale.graph.adjacency import Adjacency
 from kgscale.models.link import LinkModel
-from kgscale.types import Vectors
+from kgscale.types import EntityVectors, RelationVectors, Vectors
 
 ROWS: Final = 8192
 """Targets of a block. Fixed, since a product of another height may round differently."""
@@ -22,8 +22,8 @@ ROWS: Final = 8192
 class GraphVectors:
     """What the decoder needs of a graph: a vector per entity and per (reciprocal) relation."""
 
-    entity: Vectors
-    relation: Vectors
+    entity: EntityVectors
+    relation: RelationVectors
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from kgscale.batch import LinkQueries, SubgraphBatch
 from kgscale.models.decoders import Decoder
 from kgscale.models.encoders import Encoder
 from kgscale.models.entities import EntityTable
-from kgscale.types import Scores, Vectors
+from kgscale.types import Candidates, EntityVectors, Questions, RelationVectors, Scores, Vectors
 
 
 class LinkModel(nn.Module):
@@ -20,15 +20,17 @@ class LinkModel(nn.Module):
         self.entity, self.encoder, self.decoder = entity, encoder, decoder
         self.score_dtype = torch.float32
 
-    def encode(self, batch: SubgraphBatch) -> tuple[Vectors, Vectors]:
+    def encode(self, batch: SubgraphBatch) -> tuple[Vectors, RelationVectors]:
         """Vectors of the batch's seeds and of all relations."""
         return self.encoder(self.entity(batch.entity_id), batch)  # type: ignore[no-any-return]
 
-    def question(self, entity: Vectors, relation: Vectors, query: LinkQueries) -> Vectors:
+    def question(
+        self, entity: EntityVectors, relation: RelationVectors, query: LinkQueries
+    ) -> Questions:
         """What each query's candidates are compared with."""
         return self.decoder.query(entity[query.head], relation[query.relation])
 
-    def compare(self, question: Vectors, candidate: Vectors) -> Scores:
+    def compare(self, question: Questions, candidate: Candidates) -> Scores:
         return self.decoder.compare(question, candidate, dtype=self.score_dtype)
 
     def forward(self, batch: SubgraphBatch) -> Scores:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from kgscale.batch import SubgraphBatch
 
 
+@runtime_checkable
 class Strategy(Protocol):
     """How a step sees the graph.
 

@@ -20,7 +20,7 @@ from kgscale.losses import Loss, n3_penalty
 from kgscale.models.link import LinkModel
 from kgscale.training.distributed import exchange_rows, sum_over_ranks
 from kgscale.training.optimizers import gradient_rows
-from kgscale.types import Triples, Vectors
+from kgscale.types import EntityVectors, RelationVectors, Triples, Vectors
 
 OptimizerFactory = Callable[..., Optimizer]
 
@@ -71,7 +71,9 @@ class LinkPrediction(pl.LightningModule):
         # Losses of the ranks add up, while DDP takes the mean of their gradients.
         return loss * self.trainer.world_size
 
-    def _n3(self, entity: Vectors, relation: Vectors, query: LinkQueries) -> torch.Tensor:
+    def _n3(
+        self, entity: EntityVectors, relation: RelationVectors, query: LinkQueries
+    ) -> torch.Tensor:
         def cube(rows: Vectors) -> torch.Tensor:
             return self.model.decoder.penalty_modulus(rows).pow(3).sum(dim=-1)
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from kgscale.types import Scores, Vectors
+from kgscale.types import Candidates, Questions, Scores, Vectors
 
 
 class Decoder(nn.Module, ABC):
@@ -36,7 +36,7 @@ class Decoder(nn.Module, ABC):
         """What a candidate is compared with: depends on the question only."""
 
     def compare(
-        self, query: Vectors, candidate: Vectors, *, dtype: torch.dtype = torch.float32
+        self, query: Questions, candidate: Candidates, *, dtype: torch.dtype = torch.float32
     ) -> Scores:
         """Scores of every query against every candidate, here a matrix product.
 

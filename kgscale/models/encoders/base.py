@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kgscale.batch import Block, SubgraphBatch
 from kgscale.errors import ConfigError
-from kgscale.types import Vectors
+from kgscale.types import RelationVectors, Vectors
 
 
 class Encoder(nn.Module, ABC):
@@ -59,7 +59,7 @@ class Encoder(nn.Module, ABC):
 
     def forward(
         self, x: Float[Tensor, "entity dim"], batch: SubgraphBatch
-    ) -> tuple[Vectors, Vectors]:
+    ) -> tuple[Vectors, RelationVectors]:
         """Vectors of the batch's seeds, and of the relations."""
         relations = self.relations()
         for index in range(self.num_layers):
