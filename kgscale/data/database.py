@@ -13,8 +13,17 @@ import pyarrow as pa
 
 from kgscale.errors import ConfigError, ResourceError
 
-BATCH = 1 << 18
+BATCH = 1 << 16
 """Rows handed over at once."""
+
+
+def size_in_bytes(text: str) -> int:
+    """``1GB``, ``512 MiB``, …"""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B", text)
+    if match is None:
+        raise ConfigError(f"memory must be a size such as 1GB or 500MB, got {text!r}")
+    number, unit, binary = match.groups()
+    return int(float(number) * (1024 if binary else 1000) ** " KMGT".index(unit or " "))
 
 
 @contextmanager
@@ -22,12 +31,13 @@ def database(spill: Path, *, threads: int, memory: str) -> Iterator[duckdb.DuckD
     """Tables live in memory up to ``memory``, then in ``spill``."""
     if threads < 1:
         raise ConfigError(f"threads must be at least 1, got {threads}")
-    if not re.fullmatch(r"\d+(\.\d+)?\s*([KMGT]i?)?B", memory):
-        raise ConfigError(f"memory must be a size such as 1GB or 500MB, got {memory!r}")
     settings: dict[str, str | bool | int | float | list[str]] = {
         "threads": threads,
-        "memory_limit": memory,
+        "memory_limit": f"{size_in_bytes(memory)}B",
         "temp_directory": str(spill),
+        # What a finished step has freed goes back to the system at once.
+        "allocator_flush_threshold": "16MB",
+        "allocator_bulk_deallocation_flush_threshold": "16MB",
         "autoload_known_extensions": False,
         "autoinstall_known_extensions": False,
     }

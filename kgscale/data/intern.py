@@ -39,7 +39,7 @@ class Interner:
 
     def _clear(self) -> None:
         keys, size = min(FIRST_KEYS, self._max_keys), min(FIRST_BYTES, self._max_bytes)
-        self._table = np.full(2 * keys, EMPTY, np.int64)
+        self._table = np.full(2 * _power_of_two(keys), EMPTY, np.int64)
         self._ends, self._bytes = np.zeros(keys + 1, np.int32), np.empty(size, np.uint8)
         self._count = 0
 
@@ -73,7 +73,7 @@ class Interner:
             if self._count >= self._max_keys:
                 return self.flush()
             self._ends = np.resize(self._ends, min(2 * self._count, self._max_keys) + 1)
-            self._table = np.full(2 * _power_of_two(len(self._ends)), EMPTY, np.int64)
+            self._table = np.full(2 * _power_of_two(len(self._ends) - 1), EMPTY, np.int64)
             _rehash(self._table, self._ends, self._bytes, self._count)
         if used + size > len(self._bytes):
             if self._count and used + size > self._max_bytes:

@@ -257,10 +257,14 @@ def _copy(data, left, right, quote, offsets, values):
     size = 0
     offsets[0] = 0
     for row in range(len(left)):
-        quoted = quote >= 0 and left[row] > 0 and data[left[row] - 1] == quote
-        position = left[row]
-        while position < right[row]:
-            values[size] = data[position]
-            size += 1
-            position += 2 if quoted and data[position] == quote else 1
+        position, stop = left[row], right[row]
+        if quote >= 0 and position > 0 and data[position - 1] == quote:
+            while position < stop:
+                values[size] = data[position]
+                size += 1
+                position += 2 if data[position] == quote else 1
+        else:
+            for at in range(position, stop):
+                values[size + at - position] = data[at]
+            size += stop - position
         offsets[row + 1] = size

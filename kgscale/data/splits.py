@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kgscale.data.spool import Spool
 from kgscale.errors import ConfigError
 
 Ints: TypeAlias = NDArray[np.integer]
@@ -94,32 +96,34 @@ class Anchors:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Divider:
-    """Decides the split of any triple."""
+class Division:
+    """The split of every triple, in the order in which they were given."""
 
-    anchors: Anchors
+    draws: Spool
+    """The draw of a triple's pair; the largest number for pairs that stay in training."""
     bounds: Draws
-    """Free pairs below the first bound are valid, below the second test."""
+    """Draws below the first bound are valid, below the second test."""
     held: tuple[int, int]
     """Triples of valid and test."""
 
-    def __call__(self, head: Ints, tail: Ints) -> NDArray[np.uint8]:
-        draw, free = self.anchors.free(head, tail)
-        first, second = self.bounds
-        side = np.where(draw < first, np.uint8(VALID), np.uint8(TEST))
-        side[~free | (draw >= second)] = TRAIN
-        return side
+    def sides(self, start: int, stop: int) -> NDArray[np.uint8]:
+        draw = self.draws.read("draw", start, stop)
+        sides: NDArray[np.uint8] = np.array([VALID, TEST, TRAIN], np.uint8)[
+            (draw >= self.bounds[0]).astype(np.int8) + (draw >= self.bounds[1])
+        ]
+        return sides
 
 
 def divide(
     chunks: Callable[[], Iterable[Columns]],
+    scratch: Path,
     *,
     num_entities: int,
     num_relations: int,
     valid: int,
     test: int,
     seed: int,
-) -> Divider:
+) -> Division:
     """Hold out at most ``valid`` and ``test`` triples; ``chunks`` gives a fresh pass each time.
 
     A histogram finds the bin of each bound, a second pass sorts the draws of that bin alone.
@@ -127,29 +131,31 @@ def divide(
     anchors = Anchors.choose(
         chunks(), num_entities=num_entities, num_relations=num_relations, seed=seed
     )
+    draws, count = Spool(scratch, "division", {"draw": np.uint64}), np.zeros(BINS, np.int64)
+    for head, _, tail in chunks():
+        draw, free = anchors.free(head, tail)
+        count += np.bincount((draw[free] >> SHIFT).astype(np.int64), minlength=BINS)
+        draw[~free] = LARGEST
+        draws.append(draw=draw)
+    draws.close()
+    bounds, held = _bounds(draws, count, (valid, valid + test))
+    return Division(draws=draws, bounds=bounds, held=held)
 
-    def draws() -> Iterable[Draws]:
-        for head, _, tail in chunks():
-            draw, free = anchors.free(head, tail)
-            yield draw[free]
 
-    count = np.zeros(BINS, np.int64)
-    for draw in draws():
-        count += np.bincount((draw >> SHIFT).astype(np.int64), minlength=BINS)
+def _bounds(draws: Spool, count: Ints, quota: tuple[int, int]) -> tuple[Draws, tuple[int, int]]:
     below = np.concatenate([[0], np.cumsum(count)])
-    quota = np.array([valid, valid + test])
     bins = np.clip(np.searchsorted(below, quota, side="right") - 1, 0, BINS - 1)
     inside: tuple[list[Draws], ...] = ([], [])
-    for draw in draws():
+    for (draw,) in draws.pieces("draw"):
+        draw = draw[draw < LARGEST]
         for found, bin_ in zip(inside, bins, strict=True):
             found.append(draw[(draw >> SHIFT) == np.uint64(bin_)])
     cuts = [
-        _cut(np.sort(np.concatenate(found)), int(quota_ - below[bin_]), int(bin_))
-        for found, quota_, bin_ in zip(inside, quota, bins, strict=True)
+        _cut(np.sort(np.concatenate(found)), int(room), int(bin_))
+        for found, room, bin_ in zip(inside, quota - below[bins], bins, strict=True)
     ]
     first, both = (int(below[bin_]) + taken for bin_, (_, taken) in zip(bins, cuts, strict=True))
-    bounds = np.array([bound for bound, _ in cuts], np.uint64)
-    return Divider(anchors=anchors, bounds=bounds, held=(first, both - first))
+    return np.array([bound for bound, _ in cuts], np.uint64), (first, both - first)
 
 
 def _cut(draws: Draws, room: int, bin_: int) -> tuple[int, int]:

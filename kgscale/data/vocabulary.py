@@ -26,7 +26,8 @@ class Vocabulary:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, kind: str, scratch: Path) -> None:
         self.connection, self.kind = connection, kind
-        self.size = self.unused = self.conflicts = self._stored = 0
+        self.size = self.unused = self.conflicts = 0
+        self._stored = self._generations = 0
         self._interner = Interner(self._store)
         self._path = scratch / f"{kind}-slot.raw"
         self._labelled = False
@@ -41,6 +42,7 @@ class Vocabulary:
     def _store(self, keys: pa.Array) -> None:
         slot = np.arange(self._stored, self._stored + len(keys), dtype=np.int64)
         self._stored += len(keys)
+        self._generations += 1
         self._insert("seen", pa.table({"slot": slot, "key": keys}))
 
     def _insert(self, table: str, rows: pa.Table) -> None:
@@ -60,17 +62,20 @@ class Vocabulary:
     def number(self) -> None:
         """Give ids; afterwards ``rowid`` of the table ``kind`` is the id."""
         self._interner.flush()
-        query = f"SELECT DISTINCT key FROM {self.kind}_seen"
+        query = f"SELECT DISTINCT key, NULL AS slot FROM {self.kind}_seen"
+        if self._generations == 1:
+            # One table of keys: they are distinct already.
+            query = f"SELECT key, slot FROM {self.kind}_seen"
         if self._labelled:
             # The smallest of several names: the result must not depend on the order of lines.
             query = f"""
-                SELECT key, name, type FROM ({query}) LEFT JOIN (
+                SELECT key, slot, name, type FROM ({query}) LEFT JOIN (
                     SELECT key, min(name) AS name, min(type) AS type
                     FROM {self.kind}_label GROUP BY key
                 ) USING (key) ORDER BY type NULLS FIRST, key"""
         else:
             query = f"""
-                SELECT key, NULL::VARCHAR AS name, NULL::VARCHAR AS type
+                SELECT key, slot, NULL::VARCHAR AS name, NULL::VARCHAR AS type
                 FROM ({query}) ORDER BY key"""
         run(self.connection, f"CREATE TABLE {self.kind} AS {query}")
         self.size = self._count(f"SELECT count(*) FROM {self.kind}")
@@ -94,7 +99,10 @@ class Vocabulary:
 
     def _write_slots(self) -> None:
         ids = np.memmap(self._path, id_type(self.size), "w+", shape=(max(self._stored, 1),))
-        query = f"SELECT slot, {self.kind}.rowid FROM {self.kind}_seen JOIN {self.kind} USING (key)"
+        query = f"SELECT slot, rowid FROM {self.kind}"
+        if self._generations > 1:
+            query = f"""SELECT {self.kind}_seen.slot, {self.kind}.rowid
+                FROM {self.kind}_seen JOIN {self.kind} USING (key)"""
         for batch in stream(self.connection, query):
             ids[batch.column(0).to_numpy()] = batch.column(1).to_numpy()
         self.ids = ids

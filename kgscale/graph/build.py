@@ -14,24 +14,17 @@ import numpy as np
 import pyarrow as pa
 
 from kgscale.data.audit import Audit
-from kgscale.data.database import database
+from kgscale.data.database import database, size_in_bytes
 from kgscale.data.source import SPLITS, Source
 from kgscale.data.splits import TRAIN
+from kgscale.data.spool import Array, Spool
 from kgscale.data.vocabulary import Vocabulary
 from kgscale.graph.catalog import write_classes, write_entities, write_relations
-from kgscale.graph.compress import REPEATED, Direction, split_of, write_adjacency
-from kgscale.graph.facts import (
-    TRIPLE,
-    Workshop,
-    assign,
-    by_tail,
-    encode,
-    sort_facts,
-    unseen_in_train,
-)
+from kgscale.graph.compress import REPEATED, Direction, Mask, split_of, write_adjacency
+from kgscale.graph.facts import assign, by_tail, encode, sort_facts, unseen_in_train
 from kgscale.graph.integrity import ContentHash
-from kgscale.graph.spool import Array, Spool
 from kgscale.graph.tables import TableWriter
+from kgscale.graph.workshop import TRIPLE, Workshop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +42,7 @@ def build(
     """Write all data files of a store into ``directory``."""
     with database(scratch / "spill", threads=threads, memory=memory) as connection:
         shop = Workshop(
+            memory=size_in_bytes(memory) // 2,
             connection=connection,
             scratch=scratch,
             entities=Vocabulary(connection, "entity", scratch),
@@ -64,8 +58,7 @@ def _build(source: Source, directory: Path, shop: Workshop, audit: Audit) -> Bui
     shop.relations.number()
     facts, duplicates = sort_facts(slots, shop)
     facts, sizes = assign(facts, source.split, shop, source.name)
-    write_triples(directory, facts, shop, content)
-    write_adjacencies(directory, facts, shop, sizes)
+    write_graph(directory, facts, shop, content, sizes)
     types = write_entities(directory, shop.entities, content)
     classes = write_classes(directory, shop.entities, types, content)
     write_relations(directory, shop.relations, classes, facts, content)
@@ -106,16 +99,17 @@ def write_triples(directory: Path, facts: Spool, shop: Workshop, content: Conten
                     content.add(f"{split}/{name}", column)
 
 
-def write_adjacencies(directory: Path, facts: Spool, shop: Workshop, sizes: Array) -> None:
-    """Of train alone, and of every known fact (a triple in several splits counts once)."""
+def write_graph(
+    directory: Path, facts: Spool, shop: Workshop, content: ContentHash, sizes: Array
+) -> None:
+    """Triples, and the edges of train alone and of every known fact."""
+    write_triples(directory, facts, shop, content)
     tails = by_tail(facts, shop)
-    sizes_of = {"num_entities": shop.entities.size, "num_relations": shop.relations.size}
-    forward = Direction(edges=tails, target="tail", source="head", reciprocal=False, **sizes_of)
-    backward = Direction(edges=facts, target="head", source="tail", reciprocal=True, **sizes_of)
-    for prefix, mask in (
-        ("train", lambda flags: split_of(flags) == TRAIN),
-        ("known", lambda flags: flags & REPEATED == 0),
-    ):
+    counts = {"num_entities": shop.entities.size, "num_relations": shop.relations.size}
+    forward = Direction(edges=tails, target="tail", source="head", reciprocal=False, **counts)
+    backward = Direction(edges=facts, target="head", source="tail", reciprocal=True, **counts)
+
+    def adjacency(prefix: str, mask: Mask) -> None:
         write_adjacency(
             directory,
             prefix,
@@ -124,4 +118,7 @@ def write_adjacencies(directory: Path, facts: Spool, shop: Workshop, sizes: Arra
             mask=mask,
             offsets=np.concatenate([[0], np.cumsum(sizes)]),
         )
+
+    adjacency("train", lambda flags: split_of(flags) == TRAIN)
+    adjacency("known", lambda flags: flags & REPEATED == 0)
     tails.remove()

@@ -12,10 +12,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from kgscale.data.splits import TRAIN
+from kgscale.data.spool import Array, Spool
 from kgscale.data.vocabulary import Vocabulary
 from kgscale.graph.compress import split_of
 from kgscale.graph.integrity import ContentHash
-from kgscale.graph.spool import Array, Spool
 from kgscale.graph.tables import TableWriter
 
 DEFAULT = "entity"

@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from kgscale.data.spool import PIECE, Array, NpyWriter, Spool
 from kgscale.data.vocabulary import id_type, relation_type
 from kgscale.graph.adjacency import FIELDS
 from kgscale.graph.reciprocal import inverse
-from kgscale.graph.spool import PIECE, Array, NpyWriter, Spool
 
 SPLIT_BITS, REPEATED = 3, 4
 """Flags of an edge: its split, and whether an earlier split has the same triple."""
@@ -64,12 +64,8 @@ class Side:
     """Where the rows of each split begin."""
 
     @cached_property
-    def degree(self) -> Counts:
-        return self.direction.degrees(self.mask)
-
-    @cached_property
     def starts(self) -> Counts:
-        return _starts(self.degree)
+        return _starts(self.direction.degrees(self.mask))
 
     def pieces(self, first: int, last: int, size: int) -> Iterator[list[Array]]:
         """Source, relation and row of the edges of the targets ``first : last``."""
@@ -94,7 +90,9 @@ class Side:
 
 
 def _starts(degree: Counts) -> Counts:
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(degree)])
+    starts = np.zeros(len(degree) + 1, np.int64)
+    np.cumsum(degree, out=starts[1:])
+    return starts
 
 
 def write_adjacency(
@@ -110,7 +108,7 @@ def write_adjacency(
     sides = [
         Side(direction=direction, mask=mask, offsets=offsets) for direction in (forward, backward)
     ]
-    indptr = _starts(sides[0].degree + sides[1].degree)
+    indptr = sides[0].starts + sides[1].starts
     edges = int(indptr[-1])
     kinds = (
         id_type(forward.num_entities),
@@ -157,10 +155,11 @@ def _interleave(sides: list[Side], first: int, last: int) -> list[Array]:
         backward.starts[first:last] - backward.starts[first],
         forward.starts[first + 1 : last + 1] - forward.starts[first],
     )
+    degrees = [np.diff(side.starts[first : last + 1]) for side in sides]
     place = np.concatenate(
         [
-            np.arange(len(moved := np.repeat(shift, side.degree[first:last]))) + moved
-            for side, shift in zip(sides, shifts, strict=True)
+            np.arange(len(moved := np.repeat(shift, degree))) + moved
+            for degree, shift in zip(degrees, shifts, strict=True)
         ]
     )
     merged = []

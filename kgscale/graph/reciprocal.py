@@ -6,7 +6,9 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from numpy.typing import NDArray
+from torch import Tensor
 
 from kgscale.types import Triples
 
@@ -20,7 +22,7 @@ def inverse(relation: Relation, *, num_relations: int) -> Relation:
     return (relation + num_relations) % (2 * num_relations)
 
 
-def add_reciprocal(triples: Triples, *, num_relations: int) -> Triples:
+def add_reciprocal(triples: Triples, *, num_relations: int) -> Int64[Tensor, "2*triple 3"]:
     """Append ``(tail, inverse(relation), head)`` for every triple."""
     head, relation, tail = triples.unbind(dim=1)
     back = torch.stack([tail, inverse(relation, num_relations=num_relations), head], dim=1)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 Array: TypeAlias = NDArray[Any]
-PIECE = 1 << 18
+PIECE = 1 << 16
 """Rows read at once."""
 
 
