@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int64
@@ -45,7 +44,7 @@ class NeighborStrategy:
         num_layers: int,
         fanout: Sequence[int],
         batch_size: int,
-        candidates: int | Literal["all"] = "all",
+        candidates: int | str = "all",
         per_relation: bool = False,
         seed: int = 0,
     ) -> None:
@@ -53,11 +52,13 @@ class NeighborStrategy:
         if batch_size < 1:
             raise ConfigError(f"strategy.batch_size needs a positive int, got {batch_size}")
         if candidates != "all" and (isinstance(candidates, str) or candidates < 1):
-            raise ConfigError(f"strategy.candidates is 'all' or a positive int, got {candidates!r}")
+            raise ConfigError(f"strategy.candidates is all or a positive int, got {candidates!r}")
         self.graph, self.queries = graph, TrainQueries(graph)
         self.num_entities = graph.indptr.shape[0] - 1
         self.batch_size, self.per_relation, self.seed = batch_size, per_relation, seed
-        self.candidates = min(candidates, self.num_entities) if candidates != "all" else None
+        self.candidates = (
+            None if isinstance(candidates, str) else min(candidates, self.num_entities)
+        )
         self._order: dict[int, Int64[Tensor, " query"]] = {}
 
     def describe(self) -> str:

@@ -25,8 +25,8 @@ def test_one_to_all_scores_equal_one_by_one(decoder: Decoder) -> None:
     head, relation = torch.randn(2, 4, 6).unbind()
     candidate = torch.randn(7, 6)
     all_at_once = decoder.compare(decoder.query(head, relation), candidate)
-    pairs = decoder(head[:, None], relation[:, None], candidate[None])
-    torch.testing.assert_close(all_at_once, pairs)
+    pairs = torch.broadcast_tensors(head[:, None], relation[:, None], candidate[None])
+    torch.testing.assert_close(all_at_once, decoder(*pairs))
 
 
 @each

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kgscale.kernels.aggregate import numba_tier, torch_tier
@@ -26,7 +27,7 @@ def edge_arrays(
     return [tensor.contiguous() for tensor in edges]
 
 
-def numpy_arrays(*tensors: Tensor) -> list[np.ndarray[Any, Any]]:
+def numpy_arrays(*tensors: Tensor) -> list[NDArray[Any]]:
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 

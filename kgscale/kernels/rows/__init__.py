@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Int32, Int64
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kgscale.kernels.rows import numba_tier, torch_tier
@@ -85,5 +86,5 @@ def _on_cpu(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and tensor.dtype == torch.float32
 
 
-def _numpy(*tensors: Tensor) -> list[np.ndarray[Any, Any]]:
+def _numpy(*tensors: Tensor) -> list[NDArray[Any]]:
     return [tensor.detach().numpy() for tensor in tensors]

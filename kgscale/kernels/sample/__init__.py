@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Int, Int64
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kgscale.kernels.sample import numba_tier, torch_tier
@@ -22,7 +23,7 @@ from kgscale.types import EdgeSource, EdgeType, Indptr
 __all__ = ["HiddenEdges", "NeighborSample", "Workspace", "expand_runs", "hide_edges"]
 __all__ += ["sample_neighbors"]
 
-Array = np.ndarray[Any, Any]
+Array = NDArray[Any]
 
 MAX_LABEL = np.iinfo(np.int32).max
 BITMAP_WORDS = 1 << 12
