@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
-from rich.console import Console
-
 from kgscale.cli import compose
-from kgscale.tasks import link_prediction
+from kgscale.tasks import link_prediction, show
 from kgscale.tasks.runs import Run
 
 
@@ -15,12 +14,18 @@ def train(*overrides: str, quiet: bool = False) -> Run:
     """Train with the command line's overrides, ``train("encoder=rgcn", "seed=1")``.
 
     Raises:
-        ConfigError: a setting that cannot work; DataError: input that cannot be read.
+        ConfigError: a setting that cannot work.
+        DataError: input that cannot be read.
+        KeyboardInterrupt: Ctrl-C; the run directory has the best checkpoint and results so far.
     """
-    config = compose.settings(overrides)
-    directory, _ = link_prediction.train(
-        compose.as_dict(config), config=compose.as_yaml(config), console=Console(quiet=quiet)
+    settings = compose.settings(overrides)
+    directory, code = link_prediction.train(
+        settings, config=compose.as_yaml(settings), console=show.console(quiet=quiet)
     )
+    if code == 128 + signal.SIGINT:
+        raise KeyboardInterrupt(str(directory))
+    if code:
+        raise SystemExit(code)
     return Run(directory)
 
 

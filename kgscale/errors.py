@@ -5,6 +5,8 @@ Exit codes: 0 done, 2 a user's setting, 3 data, 4 out of resources, 130/143 inte
 
 from __future__ import annotations
 
+import signal
+
 
 class KgscaleError(Exception):
     """A failure with one clear sentence: what, where, which value, and the remedy."""
@@ -32,3 +34,11 @@ class ResourceError(KgscaleError):
     """Not enough memory, disk space or permission."""
 
     exit_code = 4
+
+
+class Interrupted(BaseException):
+    """A signal asked the program to end; no ``except Exception`` on the way swallows it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number

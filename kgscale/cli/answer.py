@@ -2,35 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from rich.console import Console
-
-from kgscale.cli import compose
 from kgscale.errors import ConfigError, ResourceError
 from kgscale.tasks import show
 from kgscale.tasks.directory import write_json, write_predictions
 from kgscale.tasks.runs import Run
+from kgscale.tasks.schema import MIB, at_least, from_settings
 
-MIB = 1 << 20
+
+@dataclass(frozen=True, kw_only=True)
+class PredictSettings:
+    """``conf/predict.yaml``; see there for what each means."""
+
+    run: str | None
+    relation: str | None
+    head: str | None
+    tail: str | None
+    k: int
+    known: bool
+    output: str | None
+    memory: int
+
+    def __post_init__(self) -> None:
+        at_least("k", self.k, 1)
+        at_least("memory", self.memory, 1)
+        if not self.relation:
+            raise ConfigError("predict needs relation=… beside head=… or tail=…")
 
 
-def predict(arguments: list[str]) -> int:
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings:
+    """``conf/evaluate.yaml``."""
+
+    run: str | None
+    split: Literal["valid", "test", "train"]
+    memory: int
+
+    def __post_init__(self) -> None:
+        at_least("memory", self.memory, 1)
+
+
+def predict(settings: Mapping[str, Any]) -> int:
     """Print the best answers and write them as ``predictions.tsv`` and ``.parquet``."""
-    settings = compose.as_dict(compose.settings(arguments, name="predict"))
-    if settings["relation"] is None:
-        raise ConfigError("predict needs relation=… beside head=… or tail=…")
-    columns = _open(settings).predict(
-        relation=settings["relation"],
-        head=settings["head"],
-        tail=settings["tail"],
-        k=settings["k"],
-        known=settings["known"],
+    asked = from_settings("", PredictSettings, settings)
+    run = _open(asked.run, asked.memory)
+    columns = run.predict(
+        relation=asked.relation or "",
+        head=asked.head,
+        tail=asked.tail,
+        k=asked.k,
+        known=asked.known,
     )
-    console = Console()
-    console.print(show.predictions(columns))
-    directory = Path(settings["output"] or Path(settings["run"]) / "answers")
+    console = show.console()
+    console.print(show.predictions(columns, "Answers"))
+    directory = Path(asked.output).expanduser() if asked.output else run.directory / "answers"
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -38,31 +67,26 @@ def predict(arguments: list[str]) -> int:
             f"{directory}: can't be made ({error.strerror}); choose another with output=DIR"
         ) from error
     write_predictions(directory, columns)
-    console.print(f"written: {directory / 'predictions.tsv'}", soft_wrap=True, highlight=False)
+    show.sentence(console, f"written: {directory / 'predictions.tsv'}")
     return 0
 
 
-def evaluate(arguments: list[str]) -> int:
+def evaluate(settings: Mapping[str, Any]) -> int:
     """Rank a split and write ``evaluation-<split>.json`` into the run."""
-    settings = compose.as_dict(compose.settings(arguments, name="evaluate"))
-    run, split = _open(settings), settings["split"]
-    report = run.evaluate(split)
-    keys = run.store.relation_keys(list(range(run.store.num_relations)))
-    content = {
-        "split": split,
-        "protocol": "filtered",
-        "overall": report.overall(),
-        **report.breakdown(keys),
-    }
-    console = Console()
+    asked = from_settings("", EvaluateSettings, settings)
+    run, console = _open(asked.run, asked.memory), show.console()
+    with show.busy(console, f"ranking {asked.split}"):
+        report = run.evaluate(asked.split)
+    relations = run.store.relation_keys(list(range(run.store.num_relations)))
+    content = show.evaluation_content(asked.split, report, relations)
     console.print(show.evaluation(content))
-    file = run.directory / f"evaluation-{split}.json"
+    file = run.directory / f"evaluation-{asked.split}.json"
     write_json(file, content)
-    console.print(f"written: {file}", soft_wrap=True, highlight=False)
+    show.sentence(console, f"written: {file}")
     return 0
 
 
-def _open(settings: dict[str, Any]) -> Run:
-    if not settings["run"]:
+def _open(run: str | None, memory: int) -> Run:
+    if not run:
         raise ConfigError("run=DIR is missing: the directory that train printed")
-    return Run(settings["run"], memory=int(settings["memory"]) * MIB)
+    return Run(Path(run).expanduser(), memory=memory * MIB)

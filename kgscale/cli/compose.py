@@ -4,86 +4,107 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from kgscale.cli.conf import conf_directory, groups
 from kgscale.errors import ConfigError
 
-LITERAL = ("head", "relation", "tail", "run")
-"""Keys whose value is taken to the letter: an entity may be called ``a, b (c)`` or ``1e5``."""
+Settings = dict[str, Any]
+
+VERBATIM: Final = ("head", "relation", "tail", "run", "output", "store")
+"""Keys whose value is taken to the letter: an entity may be called ``a, b (c)`` or ``null``."""
+PATHS: Final = ("root", "data.path", "store.root", "data.names", "data.relation_names")
+"""The same for these, but for ``null``, a list or mapping, or quotes around the value."""
 
 
-def settings(overrides: Sequence[str], *, name: str = "config") -> DictConfig:
-    """The settings of one run."""
-    literal = [quoted(override) for override in overrides]
-    _check_options(_parsed(literal))
-    try:
-        with initialize_config_dir(str(conf_directory()), version_base="1.3"):
-            return compose(name, overrides=literal)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_explain(error, literal, name)) from error
+def settings(overrides: Sequence[str], *, name: str = "config") -> Settings:
+    """The settings of one run (or of a command that has a file of its own)."""
+    literal, rest = _literal(overrides)
+    parsed = _parsed(rest)
+    _check_options(parsed)
+    composed = _composed(rest, name)
+    for key, value in literal.items():
+        _put(composed, key, value)
+    return composed
 
 
-def as_dict(config: DictConfig) -> dict[str, Any]:
-    plain = OmegaConf.to_container(config, resolve=True)
+def as_yaml(config: Mapping[str, Any]) -> str:
+    return OmegaConf.to_yaml(OmegaConf.create(dict(config)))
+
+
+def from_yaml(path: Path) -> Settings:
+    """What :func:`as_yaml` wrote, taken to the letter."""
+    plain = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 
 
-def as_yaml(config: DictConfig) -> str:
-    return OmegaConf.to_yaml(config, resolve=True)
-
-
-def from_yaml(path: Path) -> DictConfig:
-    config = OmegaConf.load(path)
-    assert isinstance(config, DictConfig)
-    return config
-
-
 def sweep(overrides: Sequence[str]) -> list[list[str]]:
-    """Every combination of the comma-separated values, in order."""
+    """Every combination of the comma-separated values, in order; paths that exist are one value."""
     choices = []
-    for override in _parsed([quoted(text) for text in overrides]):
-        if override.is_sweep_override():
-            key = override.get_key_element()
+    for text in overrides:
+        key, _, value = text.partition("=")
+        whole = key in VERBATIM or (key in PATHS and Path(value).expanduser().exists())
+        override = None if whole else _parsed([text])[0]
+        if override is not None and override.is_sweep_override():
             values = override.sweep_string_iterator()
-            choices.append([f"{key}={value}" for value in values])
+            choices.append([f"{override.get_key_element()}={value}" for value in values])
         else:
-            choices.append([str(override.input_line)])
+            choices.append([text])
     return [list(combination) for combination in itertools.product(*choices)]
 
 
-def quoted(override: str) -> str:
-    """Quote values that Hydra's grammar would read as something else."""
-    key, equals, value = override.partition("=")
-    is_path = bool(value) and not value.startswith(("'", '"')) and _exists(value)
-    if not equals or not (key in LITERAL or is_path):
-        return override
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{key}='{escaped}'"
+def _literal(overrides: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Values that must not pass through Hydra's grammar, and the other overrides."""
+    literal, rest = {}, []
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if equals and not value:
+            raise ConfigError(f"{key}= has no value; {key}=null stands for none")
+        special = value == "null" or value.startswith(("'", '"', "[", "{"))
+        if key in VERBATIM or (key in PATHS and not special):
+            literal[key] = value
+        else:
+            rest.append(text)
+    return literal, rest
 
 
-def _exists(value: str) -> bool:
+def _put(config: Settings, key: str, value: str) -> None:
+    *path, last = key.split(".")
+    place: Any = config
+    for part in path:
+        place = place.get(part) if isinstance(place, dict) else None
+    if not isinstance(place, dict) or last not in place:
+        hint = "; it needs data=triples" if key.startswith("data.") else _nearest(key, keys(config))
+        raise ConfigError(f"there is no setting {key} here{hint}")
+    place[last] = value
+
+
+def _composed(overrides: Sequence[str], name: str) -> Settings:
     try:
-        return "/" in value and Path(value).expanduser().exists()
-    except OSError:
-        return False
+        with initialize_config_dir(str(conf_directory()), version_base="1.3"):
+            config = compose(name, overrides=list(overrides))
+        plain = OmegaConf.to_container(config, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_explain(error, overrides, name)) from error
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
 
 
 def _parsed(overrides: Sequence[str]) -> list[Override]:
     parsed = []
     for text in overrides:
         if text.startswith("-"):
-            raise ConfigError(f"{text} is not a flag; --help lists them")
+            raise ConfigError(f"{text} is not a flag here; --help lists them")
         if "=" not in text and not text.startswith("~"):
             raise ConfigError(f"{text!r} is neither a command nor key=value; see --help")
         try:
@@ -91,7 +112,7 @@ def _parsed(overrides: Sequence[str]) -> list[Override]:
         except HydraException as error:
             raise ConfigError(
                 f"{text}: can't be read as key=value; put quotes around special characters:"
-                f" \"key='value'\""
+                " \"key='value'\""
             ) from error
     return parsed
 
@@ -100,36 +121,37 @@ def _check_options(overrides: Iterable[Override]) -> None:
     """A group's option must exist; Hydra's own message hides the alternatives in a traceback."""
     offered = groups()
     for override in overrides:
-        options, value = offered.get(override.key_or_group), override.value()
-        if options is None or not isinstance(value, str) or value in options:
+        if override.is_sweep_override():
+            raise ConfigError(f"{override.input_line}: several values need -m, or quotes around")
+        group, value = str(override.key_or_group), override.value()
+        options = offered.get(group)
+        if options is None or override.is_delete() or value in options:
             continue
-        group, listed = str(override.key_or_group), ", ".join(options)
-        hint = _nearest(value, options)
+        listed = ", ".join(options)
+        hint = _nearest(str(value), options)
         raise ConfigError(f"{group}={value} doesn't exist{hint}; {group} is one of {listed}")
 
 
 def _explain(error: Exception, overrides: Sequence[str], name: str) -> str:
     """The first override whose key the settings lack, with the nearest that they have."""
-    with initialize_config_dir(str(conf_directory()), version_base="1.3"):
-        chosen = [o for o in overrides if o.partition("=")[0] in groups()]
-        try:
-            keys = set(_keys(compose(name, overrides=chosen)))
-        except (HydraException, OmegaConfBaseException):
-            return str(error).splitlines()[0]
-    for override in overrides:
-        key = override.lstrip("+~").partition("=")[0]
-        if key not in keys and key not in groups():
-            return f"there is no setting {key}{_nearest(key, keys)}; --cfg job shows all settings"
-    return str(error).splitlines()[0]
+    chosen = [text for text in overrides if text.partition("=")[0] in groups()]
+    first = str(error).splitlines()[0]
+    if len(chosen) == len(overrides):
+        return first
+    known = set(keys(_composed(chosen, name)))
+    for text in overrides:
+        key = text.lstrip("+~").partition("=")[0]
+        if key not in known and key not in groups():
+            return f"there is no setting {key}{_nearest(key, known)}; --cfg job shows all settings"
+    return first
 
 
-def _keys(config: DictConfig | ListConfig, prefix: str = "") -> Iterable[str]:
-    if isinstance(config, DictConfig):
-        for key in map(str, config):
-            yield f"{prefix}{key}"
-            child = config._get_node(key)
-            if isinstance(child, DictConfig):
-                yield from _keys(child, f"{prefix}{key}.")
+def keys(config: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
+    """All dotted keys of settings."""
+    for key, value in config.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from keys(value, f"{prefix}{key}.")
 
 
 def _nearest(word: str, words: Iterable[str]) -> str:

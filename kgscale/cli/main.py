@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from kgscale.cli.conf import help_text
-from kgscale.errors import ConfigError, KgscaleError
+from kgscale.errors import ConfigError, Interrupted, KgscaleError
 
 COMMANDS: Final = {
     "train": "train a model and write a run directory (the default command)",
@@ -19,23 +22,52 @@ COMMANDS: Final = {
 }
 
 
+class _Signals:
+    """Turns SIGINT and SIGTERM into :class:`Interrupted`, so that everything is cleaned up."""
+
+    received: int | None = None
+
+    @contextmanager
+    def raised(self) -> Iterator[None]:
+        if _rank() > 0:  # rank 0 tells when to end
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            for number in before:
+                signal.signal(number, self._handle)
+        except ValueError:  # not the main thread
+            before = {}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: object) -> None:
+        self.received = number
+        raise Interrupted(number)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code instead of raising."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    try:
-        return _main(arguments)
-    except KgscaleError as error:
-        _complain(str(error))
-        return error.exit_code
-    except KeyboardInterrupt:
-        _complain("interrupted")
-        return 130
-    except MemoryError:
-        _complain("out of memory; a smaller strategy.batch_size or encoder.dim needs less")
-        return 4
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    signals = _Signals()
+    with signals.raised():
+        try:
+            return _main(arguments)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+        except (Exception, Interrupted, KeyboardInterrupt) as error:
+            # A library that was waiting may report a signal in its own words.
+            failure = error if signals.received is None else Interrupted(signals.received)
+            known = _explain(failure)
+            if known is None:
+                raise
+            code, message = known
+            _complain(message)
+            return code
 
 
 def run() -> None:
@@ -43,9 +75,29 @@ def run() -> None:
     sys.exit(main())
 
 
+def _explain(error: BaseException) -> tuple[int, str] | None:
+    """Exit code and one line, or None for a defect of the program."""
+    if isinstance(error, KgscaleError):
+        return error.exit_code, str(error)
+    if isinstance(error, Interrupted | KeyboardInterrupt):
+        code = error.exit_code if isinstance(error, Interrupted) else 130
+        return code, "interrupted"
+    if isinstance(error, MemoryError) or "allocate memory" in str(error):
+        return 4, "out of memory; a smaller strategy.batch_size or encoder.dim needs less"
+    if type(error).__name__ == "OutOfMemoryError":
+        return 4, "out of device memory; a smaller strategy.batch_size or encoder.dim needs less"
+    if isinstance(error, OSError) and error.strerror:
+        return 4, f"{error.filename or 'input or output'}: {error.strerror}"
+    return None
+
+
 def _complain(message: str) -> None:
-    if os.environ.get("RANK", "0") == "0":
-        print(f"kgscale: {message}", file=sys.stderr)
+    line = " ".join(message.split("\n"))
+    print(f"kgscale: {line}", file=sys.stderr)
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0")) if "LOCAL_RANK" in os.environ else 0
 
 
 def _main(arguments: list[str]) -> int:
@@ -58,15 +110,24 @@ def _main(arguments: list[str]) -> int:
         print(version("kgscale"))
         return 0
     command = "train"
-    if arguments and "=" not in arguments[0] and not arguments[0].startswith("-"):
+    if arguments and "=" not in arguments[0] and not arguments[0].startswith(("-", "~")):
         command = arguments.pop(0)
     if command not in COMMANDS:
-        import difflib
-
         near = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigError(f"there is no command {command!r}{hint} ({', '.join(COMMANDS)})")
-    return _RUN[command](arguments)
+    return _train(arguments) if command == "train" else _other(command, arguments)
+
+
+def _other(command: str, arguments: list[str]) -> int:
+    from kgscale.cli import compose
+
+    show = _take(arguments, "--cfg", "job")
+    settings = compose.settings(arguments, name=command)
+    if show:
+        print(compose.as_yaml(settings), end="")
+        return 0
+    return _RUN[command](settings)
 
 
 def _train(arguments: list[str]) -> int:
@@ -75,61 +136,60 @@ def _train(arguments: list[str]) -> int:
     if arguments[:1] == ["--settings"]:
         return _train_one(compose.from_yaml(Path(arguments[1])))
     multirun = _take(arguments, "-m") or _take(arguments, "--multirun")
-    show = _take(arguments, "--cfg")
-    if show and _take(arguments, "job") is None:
-        raise ConfigError("--cfg shows the settings as: --cfg job")
+    show = _take(arguments, "--cfg", "job")
     if not arguments:
         arguments = ["experiment=demo"]
-    if show:
-        print(compose.as_yaml(compose.settings(arguments)), end="")
-        return 0
     jobs = compose.sweep(arguments) if multirun else [arguments]
     # All are composed first: a mistake in the last should not cost the time of the others.
-    configs = [compose.settings(job) for job in jobs]
-    return max(_train_one(config) for config in configs)
+    for settings in [compose.settings(job) for job in jobs]:
+        if show:
+            print(compose.as_yaml(settings), end="")
+        elif code := _train_one(settings):
+            return code
+    return 0
 
 
-def _train_one(config: object) -> int:
-    from omegaconf import DictConfig
-    from rich.console import Console
-
+def _train_one(settings: dict[str, Any]) -> int:
     from kgscale.cli import compose
+    from kgscale.tasks import show
     from kgscale.tasks.link_prediction import train
 
-    assert isinstance(config, DictConfig)
-    _, code = train(compose.as_dict(config), config=compose.as_yaml(config), console=Console())
+    _, code = train(settings, config=compose.as_yaml(settings), console=show.console())
     if code:
         _complain("interrupted; the run directory has the best checkpoint and the results so far")
     return code
 
 
-def _evaluate(arguments: list[str]) -> int:
+def _evaluate(settings: dict[str, Any]) -> int:
     from kgscale.cli.answer import evaluate
 
-    return evaluate(arguments)
+    return evaluate(settings)
 
 
-def _predict(arguments: list[str]) -> int:
+def _predict(settings: dict[str, Any]) -> int:
     from kgscale.cli.answer import predict
 
-    return predict(arguments)
+    return predict(settings)
 
 
-def _doctor(arguments: list[str]) -> int:
+def _doctor(settings: dict[str, Any]) -> int:
     from kgscale.cli.doctor import doctor
 
-    return doctor(arguments)
+    return doctor(settings)
 
 
-def _take(arguments: list[str], flag: str) -> bool | None:
-    if flag not in arguments:
-        return None
-    arguments.remove(flag)
+def _take(arguments: list[str], *flag: str) -> bool:
+    """Take a flag (and the word that must follow it) off the arguments."""
+    if flag[0] not in arguments:
+        return False
+    at = arguments.index(flag[0])
+    if arguments[at : at + len(flag)] != list(flag):
+        raise ConfigError(f"{flag[0]} is written as: {' '.join(flag)}")
+    del arguments[at : at + len(flag)]
     return True
 
 
-_RUN: Final[dict[str, Callable[[list[str]], int]]] = {
-    "train": _train,
+_RUN: Final[dict[str, Callable[[dict[str, Any]], int]]] = {
     "evaluate": _evaluate,
     "predict": _predict,
     "doctor": _doctor,

@@ -5,8 +5,6 @@ A prefix test would be worthless, since the attributes of an allowed module reac
 
 from __future__ import annotations
 
-import difflib
-import inspect
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,42 +14,41 @@ from kgscale.errors import ConfigError
 from kgscale.losses import BCELoss, MarginLoss, SoftmaxLoss
 from kgscale.models.registry import DECODERS, ENCODERS
 from kgscale.sampling.neighbor import NeighborStrategy
+from kgscale.tasks.schema import check_arguments
 from kgscale.training.optimizers import VectorOptimizer
 
-_CLASSES: Final[tuple[type, ...]] = (
-    *ENCODERS.values(),
-    *DECODERS.values(),
-    HumanPhenotypeOntology,
-    TripleFiles,
-    NeighborStrategy,
-    SoftmaxLoss,
-    BCELoss,
-    MarginLoss,
-    VectorOptimizer,
-)
-COMPONENTS: Final = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in _CLASSES}
+GROUPS: Final[dict[str, tuple[type, ...]]] = {
+    "data": (HumanPhenotypeOntology, TripleFiles),
+    "strategy": (NeighborStrategy,),
+    "encoder": tuple(ENCODERS.values()),
+    "decoder": tuple(DECODERS.values()),
+    "loss": (SoftmaxLoss, BCELoss, MarginLoss),
+    "optimizer": (VectorOptimizer,),
+}
 
 
-def component(group: str, settings: Mapping[str, Any]) -> tuple[type, dict[str, Any]]:
-    """The class a group's ``_target_`` names and the settings beside it, checked by name."""
-    arguments = {key: value for key, value in settings.items() if not key.startswith("_")}
-    path = settings.get("_target_")
-    kind = COMPONENTS.get(str(path))
-    if kind is None:
-        raise ConfigError(f"{group}._target_ is not one of kgscale's own components: {path!r}")
-    known = list(inspect.signature(kind).parameters)
-    for key in arguments:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean {group}.{near[0]}?" if near else f"; it has {', '.join(known)}"
-            raise ConfigError(f"{group}.{key} is not a setting of {kind.__name__}{hint}")
-    return kind, arguments
+def target(kind: type) -> str:
+    """The path by which settings name a class."""
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def build(group: str, settings: Mapping[str, Any], **given: Any) -> Any:
+def component(group: str, settings: object) -> tuple[type, dict[str, Any]]:
+    """The class a group's ``_target_`` names and the checked settings beside it."""
+    path = settings.get("_target_") if isinstance(settings, Mapping) else None
+    for kind in GROUPS[group]:
+        if path == target(kind):
+            return kind, check_arguments(group, kind, settings)
+    offered = ", ".join(map(target, GROUPS[group]))
+    raise ConfigError(f"{group}._target_ is one of {offered}; got {path!r}")
+
+
+def build(group: str, settings: object, **given: Any) -> Any:
     """An instance of the class that ``settings`` name; ``given`` comes from the program."""
     kind, arguments = component(group, settings)
+    clash = sorted(arguments.keys() & given.keys())
+    if clash:
+        raise ConfigError(f"{group}.{clash[0]} is not a setting: the program decides it")
     try:
-        return kind(**{**arguments, **given})
+        return kind(**arguments, **given)
     except TypeError as error:
         raise ConfigError(f"{group}: {kind.__name__} can't take these settings: {error}") from error

@@ -4,49 +4,77 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
+import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kgscale.errors import ResourceError
 
+_TYPES: Final = {"score": pa.float64(), "rank": pa.int64(), "known": pa.bool_()}
+
 
 def make_directory(root: Path, task: str) -> Path:
     """``<root>/<task>/<date-time-pid>``, new."""
     name = time.strftime("%Y-%m-%d_%H-%M-%S") + f"-{os.getpid()}"
-    base = root / task / name
-    for number in range(1000):
-        path = base if not number else base.with_name(f"{name}-{number}")
+    for number in itertools.count():
+        path = root / task / (f"{name}-{number}" if number else name)
         try:
-            path.mkdir(parents=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir()
             return path
-        except FileExistsError:
-            if not path.is_dir() and not path.parent.is_dir():
-                break
         except OSError as error:
+            # One process may begin two runs within a second.
+            if isinstance(error, FileExistsError) and path.is_dir():
+                continue
             raise ResourceError(
                 f"{path}: the run directory can't be made ({error.strerror}); choose another"
                 " with root=DIR"
             ) from error
-    raise ResourceError(f"{base}: the run directory can't be made; choose another with root=DIR")
+    raise AssertionError("unreachable")
+
+
+@contextmanager
+def run_directory(root: Path, task: str, config: str) -> Iterator[Path]:
+    """A new run directory with its ``config.yaml``; gone again if the run fails with no more."""
+    path = make_directory(root, task)
+    try:
+        write_text(path / "config.yaml", config)
+        yield path
+    except BaseException:
+        if {file.name for file in path.iterdir()} <= {"config.yaml"}:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
     """Write whole or not at all."""
+    with _replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file to write, which then takes the place of ``path``."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise ResourceError(f"{path}: can't be written ({error.strerror})") from error
+        reason = error.strerror or error
+        raise ResourceError(f"{path}: can't be written ({reason})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -60,7 +88,9 @@ def write_predictions(directory: Path, columns: Mapping[str, Sequence[Any]]) -> 
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
     write_text(directory / "predictions.tsv", text.getvalue())
-    pq.write_table(pa.table(dict(columns)), directory / "predictions.parquet")
+    schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in columns])
+    with _replacing(directory / "predictions.parquet") as temporary:
+        pq.write_table(pa.table(dict(columns), schema=schema), temporary)
 
 
 def versions() -> dict[str, str]:

@@ -3,45 +3,43 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
-from kgscale.errors import ConfigError
+from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.store import GraphStore, prepare
 from kgscale.inference.evaluate import RankReport, evaluate, model_ranker
 from kgscale.inference.popularity import popularity_ranker
 from kgscale.inference.predict import Prediction, Predictor, table
-from kgscale.kernels.threads import set_threads
+from kgscale.kernels.threads import num_threads, set_threads
 from kgscale.models.registry import build_model, save_model
 from kgscale.sampling.base import Strategy
 from kgscale.tasks import show
 from kgscale.tasks.components import build, component
 from kgscale.tasks.directory import (
-    make_directory,
     revision,
+    run_directory,
     versions,
     write_json,
     write_predictions,
-    write_text,
 )
+from kgscale.tasks.settings import RunSettings
 from kgscale.tasks.usage import Usage
 from kgscale.training.data import LinkData
-from kgscale.training.distributed import agree, launched_externally, process_group, rank
-from kgscale.training.fit import FitResult, TrainerSettings, backend, fit
+from kgscale.training.distributed import agree, check_devices, is_leader, process_group
+from kgscale.training.fit import FitResult, backend, fit
 from kgscale.training.module import LinkPrediction
 from kgscale.types import Triples
 
-MIB = 1 << 20
-Settings = Mapping[str, Any]
 
-
-def train(settings: Settings, *, config: str, console: Console) -> tuple[Path, int]:
+def train(settings: Mapping[str, Any], *, config: str, console: Console) -> tuple[Path, int]:
     """Train as the settings say; returns the run directory and the exit code.
 
     With ``trainer.devices`` above 1 the other processes are started here (or by torchrun, in
@@ -50,191 +48,238 @@ def train(settings: Settings, *, config: str, console: Console) -> tuple[Path, i
     Args:
         config: the settings as YAML, for the run directory and for other ranks.
     """
-    trainer = _trainer_settings(settings["trainer"])
-    for group in ("data", "strategy", "encoder", "decoder", "loss", "optimizer"):
-        component(group, {k: v for k, v in settings[group].items() if k != "n3"})
-    set_threads(trainer.threads)
-    directory = None
-    if not launched_externally() or os.environ.get("RANK", "0") == "0":
-        directory = make_directory(Path(settings["root"]), settings["task"]["name"])
-        write_text(directory / "config.yaml", config)
-    processes: AbstractContextManager[None] = nullcontext()
-    if trainer.devices > 1:
-        child = ["-m", "kgscale", "train", "--settings", f"{directory}/config.yaml"]
-        processes = process_group(backend(trainer), trainer.devices, child)
-    with processes:
-        directory = Path(agree(str(directory)))
-        quiet = rank() > 0
-        console = Console(quiet=True) if quiet else console
-        return directory, _Training(settings, trainer, directory, console).run()
+    checked = RunSettings.of(settings)
+    check_devices(checked.trainer.devices)
+    _rehearse(checked)
+    with _threads(checked.trainer.threads):
+        if not is_leader():
+            return _follow(checked)
+        with run_directory(checked.run_root, checked.task.name, config) as directory:
+            return directory, _Training(checked, directory, console).run()
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = num_threads()
+    set_threads(number)
+    try:
+        yield
+    finally:
+        set_threads(before)
+
+
+def _rehearse(settings: RunSettings) -> None:
+    """Build everything for a graph of one triple, so that a wrong setting costs no ingest."""
+    one = torch.tensor([1, 0], dtype=torch.int32)
+    graph = Adjacency(
+        indptr=torch.tensor([0, 1, 2], dtype=torch.int32),
+        source=one,
+        relation=one,
+        triple=torch.zeros(2, dtype=torch.int32),
+        num_relations=1,
+    )
+    build("data", settings.groups["data"])
+    module, _, _ = assemble(settings, graph, known=graph, valid=torch.tensor([[0, 0, 1]]))
+    module.configure_optimizers()
+
+
+def assemble(
+    settings: RunSettings, graph: Adjacency, *, known: Adjacency, valid: Triples
+) -> tuple[LinkPrediction, Strategy, dict[str, Any]]:
+    """Module and strategy for a graph, and the specification from which a model is rebuilt."""
+    spec: dict[str, Any] = {
+        "num_entities": graph.indptr.shape[0] - 1,
+        "num_relations": graph.num_relations,
+    }
+    for group in ("encoder", "decoder"):
+        kind, arguments = component(group, settings.groups[group])
+        spec[group] = {"name": kind.__name__, **arguments}
+    model = build_model(spec, seed=settings.seed)
+    strategy: Strategy = build(
+        "strategy",
+        settings.groups["strategy"],
+        graph=graph,
+        num_layers=model.encoder.num_layers,
+        seed=settings.seed,
+    )
+    loss = dict(settings.groups["loss"] or {})
+    n3 = loss.pop("n3", 0.0)
+    module = LinkPrediction(
+        model=model,
+        loss=build("loss", loss),
+        optimizer=partial(build, "optimizer", settings.groups["optimizer"]),
+        graph=graph,
+        known=KnownFacts(known),
+        valid=valid,
+        n3=n3,
+        memory=settings.memory,
+    )
+    return module, strategy, spec
+
+
+def _follow(settings: RunSettings) -> tuple[Path, int]:
+    """The part of a rank that neither prints nor writes."""
+    trainer = settings.trainer
+    with process_group(backend(trainer), trainer.devices, []):
+        directory, store = map(Path, agree("", ""))
+        training = _Training(settings, directory, Console(quiet=True))
+        training.store = GraphStore.open(store)
+        return directory, training.fit().interrupted or 0
 
 
 class _Training:
     """One training, phase by phase; each phase leaves its files in the directory."""
 
-    def __init__(
-        self, settings: Settings, trainer: TrainerSettings, directory: Path, console: Console
-    ) -> None:
-        self.settings, self.trainer = settings, trainer
-        self.directory, self.console = directory, console
-        self.memory = int(settings["evaluation"]["memory"]) * MIB
-        self.leader = rank() == 0
+    store: GraphStore
+
+    def __init__(self, settings: RunSettings, directory: Path, console: Console) -> None:
+        self.settings, self.directory, self.console = settings, directory, console
 
     def run(self) -> int:
-        self.console.print(f"run directory: {self.directory}", soft_wrap=True, highlight=False)
+        """All phases, as the process that prints and writes."""
+        show.sentence(self.console, f"run directory: {self.directory}")
         with Usage() as self.usage:
-            self.store = self._ingest()
+            self._ingest()
             self.usage.mark("ingest")
-            self._build()
-            self.console.print(self.strategy.describe(), highlight=False)
-            fitted = fit(
-                self.module,
-                LinkData(self.strategy, workers=self.trainer.workers, ahead=self.trainer.ahead),
-                self.directory,
-                self.trainer,
-                console=self.console,
-            )
+            with self._processes():
+                agree(str(self.directory), str(self.store.path))
+                fitted = self.fit()
             self.usage.mark("train")
-            if self.leader:
-                self._finish(fitted)
+            self._finish(fitted)
         return fitted.interrupted or 0
 
-    def _ingest(self) -> GraphStore:
-        source = build("data", self.settings["data"])
-        self.console.print(source.describe(), highlight=False)
-        store = self.settings["store"]
-        root = Path(store["root"]).expanduser() if store["root"] else default_store_root()
-        built = prepare(
-            source,
-            root,
-            threads=self.trainer.threads,
-            memory=store["memory"],
-            verify=store["verify"],
-        )
-        self.console.print(show.graph(built), highlight=False)
-        return built
+    def _processes(self) -> AbstractContextManager[None]:
+        trainer = self.settings.trainer
+        if trainer.devices == 1:
+            return nullcontext()
+        child = ["-m", "kgscale", "train", "--settings", str(self.directory / "config.yaml")]
+        return process_group(backend(trainer), trainer.devices, child)
 
-    def _build(self) -> None:
-        settings, store = self.settings, self.store
-        encoder, encoder_settings = component("encoder", settings["encoder"])
-        decoder, decoder_settings = component("decoder", settings["decoder"])
-        self.spec: dict[str, Any] = {
-            "num_entities": store.num_entities,
-            "num_relations": store.num_relations,
-            "encoder": {"name": encoder.__name__, **encoder_settings},
-            "decoder": {"name": decoder.__name__, **decoder_settings},
-            "store": str(store.path.resolve()),
-            "fingerprint": store.fingerprint,
-        }
-        seed = settings["seed"]
-        model = build_model(self.spec, seed=seed)
-        self.strategy: Strategy = build(
-            "strategy",
-            settings["strategy"],
-            graph=store.adjacency(),
-            num_layers=model.encoder.num_layers,
-            seed=seed,
+    def _ingest(self) -> None:
+        source, store = build("data", self.settings.groups["data"]), self.settings.store
+        show.sentence(self.console, source.describe())
+        root = Path(store.root).expanduser() if store.root else default_store_root()
+        with show.busy(self.console, "reading the graph"):
+            self.store = prepare(
+                source,
+                root,
+                threads=self.settings.trainer.threads,
+                memory=store.memory,
+                verify=store.verify,
+            )
+        for line in show.graph(self.store):
+            show.sentence(self.console, line)
+
+    def fit(self) -> FitResult:
+        """Train together with the other ranks, if there are any."""
+        self.module, self.strategy, spec = assemble(
+            self.settings,
+            self.store.adjacency(),
+            known=self.store.adjacency(known=True),
+            valid=self.store.triples("valid"),
         )
-        loss = dict(settings["loss"])
-        n3 = loss.pop("n3", 0.0)
-        self.module = LinkPrediction(
-            model=model,
-            loss=build("loss", loss),
-            optimizer=partial(build, "optimizer", settings["optimizer"]),
-            graph=store.adjacency(),
-            known=KnownFacts(store.adjacency(known=True)),
-            valid=store.triples("valid"),
-            n3=n3,
-            memory=self.memory,
+        path = str(self.store.path.resolve())
+        self.spec = {**spec, "store": path, "fingerprint": self.store.fingerprint}
+        show.sentence(self.console, self.strategy.describe())
+        trainer = self.settings.trainer
+        return fit(
+            self.module,
+            LinkData(self.strategy, workers=trainer.workers, ahead=trainer.ahead),
+            self.directory,
+            trainer,
+            console=self.console,
+            seed=self.settings.seed,
         )
 
     def _finish(self, fitted: FitResult) -> None:
+        """Model, metrics and predictions; what there is so far if it is interrupted."""
         save_model(self.module.model, self.spec, self.directory / "model")
         metrics: dict[str, Any] = {"valid": fitted.metrics}
         predictions: list[Prediction] = []
-        if not fitted.interrupted:
-            self.predictor = Predictor(self.module.vectors(), self.module.model.decoder, self.store)
-            metrics.update(self._measure())
-            predictions = self._predict()
-        self.usage.mark("evaluate")
-        results = self._results(metrics, fitted)
-        write_json(self.directory / "results.json", results)
-        self.console.print(show.outcome(results, self.strategy.describe()))
+        done = False
+        try:
+            if fitted.interrupted is None:
+                predictor = Predictor(self.module.vectors(), self.module.model.decoder, self.store)
+                self._measure(predictor, metrics)
+                predictions = self._predict(predictor)
+                done = True
+        finally:
+            self.usage.mark("evaluate")
+            results = self._results(metrics, fitted.epochs, done=done)
+            write_json(self.directory / "results.json", results)
+        self._tell(results, predictions)
+
+    def _tell(self, results: Mapping[str, Any], predictions: list[Prediction]) -> None:
+        self.console.print(show.outcome(results))
+        show.sentence(self.console, self.strategy.describe())
         if predictions:
-            columns = table(predictions, self.store)
-            self.console.print(show.predictions(columns))
-            self.console.print(show.rule(self.settings["predictions"]), highlight=False)
-        if fitted.interrupted:
-            self.console.print("interrupted; the best checkpoint and the results so far are kept")
-        self.console.print(f"run directory: {self.directory}", soft_wrap=True, highlight=False)
+            self.console.print(show.predictions(table(predictions, self.store), "New facts"))
+            wanted = self.settings.predictions
+            rule = show.rule(pairs=wanted.pairs, per_relation=wanted.per_relation)
+            show.sentence(self.console, rule)
+        show.sentence(self.console, f"run directory: {self.directory}")
 
-    def _measure(self) -> dict[str, Any]:
+    def _measure(self, predictor: Predictor, metrics: dict[str, Any]) -> None:
         """Final metrics of validation, and of test if asked for, beside popularity's."""
-        splits = ["valid", *(["test"] if self.settings["evaluation"]["test"] else [])]
-        metrics: dict[str, Any] = {}
+        splits = ["valid", *(["test"] if self.settings.evaluation.test else [])]
+        relations = self.store.relation_keys(list(range(self.store.num_relations)))
         for split in splits:
-            report = self._rank(split)
+            with show.busy(self.console, f"ranking {split}"):
+                report = self._rank(split, predictor)
             metrics[split] = report.overall()
-            write_json(
-                self.directory / f"evaluation-{split}.json",
-                report.breakdown(self.store.relation_keys(list(range(self.store.num_relations)))),
+            file = self.directory / f"evaluation-{split}.json"
+            write_json(file, show.evaluation_content(split, report, relations))
+        with show.busy(self.console, "ranking by popularity"):
+            popularity = popularity_ranker(
+                self.store.adjacency(),
+                KnownFacts(self.store.adjacency(known=True)),
+                memory=self.settings.memory,
             )
-        popularity = popularity_ranker(
-            self.store.adjacency(), KnownFacts(self.store.adjacency(known=True)), memory=self.memory
-        )
-        baseline = evaluate(popularity, self.store.triples(splits[-1]), self.store.adjacency())
+            baseline = evaluate(popularity, self.store.triples(splits[-1]), self.store.adjacency())
         metrics["baseline"] = {"popularity": baseline.overall(), "split": splits[-1]}
-        return metrics
 
-    def _rank(self, split: str) -> RankReport:
-        triples: Triples = self.store.triples(split)
+    def _rank(self, split: str, predictor: Predictor) -> RankReport:
         ranker = model_ranker(
-            self.predictor.vectors,
-            self.predictor.decoder,
+            predictor.vectors,
+            predictor.decoder,
             KnownFacts(self.store.adjacency(known=True)),
-            memory=self.memory,
+            memory=self.settings.memory,
         )
-        return evaluate(ranker, triples, self.store.adjacency())
+        return evaluate(ranker, self.store.triples(split), self.store.adjacency())
 
-    def _predict(self) -> list[Prediction]:
-        wanted = self.settings["predictions"]
-        if not wanted["count"]:
+    def _predict(self, predictor: Predictor) -> list[Prediction]:
+        wanted = self.settings.predictions
+        if not wanted.count:
             return []
-        predictions = self.predictor.new_facts(
-            count=wanted["count"],
-            per_relation=wanted["per_relation"],
-            pairs=wanted["pairs"],
-            seed=self.settings["seed"],
-        )
+        with show.busy(self.console, "looking for new facts"):
+            predictions = predictor.new_facts(
+                count=wanted.count,
+                per_relation=wanted.per_relation,
+                pairs=wanted.pairs,
+                seed=self.settings.seed,
+            )
         write_predictions(self.directory, table(predictions, self.store))
         return predictions
 
-    def _results(self, metrics: dict[str, Any], fitted: FitResult) -> dict[str, Any]:
-        strategy, _ = component("strategy", self.settings["strategy"])
+    def _results(self, metrics: dict[str, Any], epochs: int, *, done: bool) -> dict[str, Any]:
+        strategy, _ = component("strategy", self.settings.groups["strategy"])
         return {
             "schema": 1,
-            "task": self.settings["task"]["name"],
-            "status": "interrupted" if fitted.interrupted else "done",
+            "task": self.settings.task.name,
+            "status": "done" if done else "interrupted",
             "data": {"name": self.store.name, "fingerprint": self.store.fingerprint},
             "strategy": strategy.__name__,
             "encoder": self.spec["encoder"]["name"],
             "decoder": self.spec["decoder"]["name"],
-            "seed": self.settings["seed"],
+            "seed": self.settings.seed,
             "metrics": metrics,
             "protocol": "filtered",
-            "epochs": fitted.epochs,
+            "epochs": epochs,
             **self.usage.report(),
             "parameters": sum(p.numel() for p in self.module.model.parameters()),
             "versions": versions(),
             "revision": revision(),
         }
-
-
-def _trainer_settings(settings: Settings) -> TrainerSettings:
-    try:
-        return TrainerSettings(**settings)
-    except TypeError as error:
-        raise ConfigError(f"trainer: {error}") from error
 
 
 def default_store_root() -> Path:

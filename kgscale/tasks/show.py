@@ -2,30 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
 
+from rich import box
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from kgscale.graph.store import GraphStore
+from kgscale.graph.store import REJECTED, GraphStore
+from kgscale.inference.evaluate import RankReport
 from kgscale.metrics.ranking import HITS
 
+_WIDE: Final = 200
 _METRICS = ("mrr", *(f"hits@{k}" for k in HITS))
 
 
-def graph(store: GraphStore) -> str:
-    """One line about a store."""
+def console(*, quiet: bool = False) -> Console:
+    """Plain text as it is: names may hold brackets and colons that a console could take as its own.
+
+    Into a file or pipe, no sentence is wrapped.
+    """
+    plain = Console(quiet=quiet, markup=False, emoji=False, highlight=False)
+    if not plain.is_terminal and "COLUMNS" not in os.environ:
+        plain.width = _WIDE
+    return plain
+
+
+def sentence(console: Console, text: str) -> None:
+    """A line, wrapped at words on a terminal; a path stays whole, to be copied."""
+    is_path = " " not in text.partition(": ")[2]
+    console.print(printable(text), soft_wrap=is_path or not console.is_terminal)
+
+
+@contextmanager
+def busy(console: Console, what: str) -> Iterator[None]:
+    """On a terminal, shows what is going on and for how long."""
+    if not console.is_terminal:
+        yield
+        return
+    columns = SpinnerColumn("line"), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        progress.add_task(what, total=None)
+        yield
+
+
+def graph(store: GraphStore) -> Iterator[str]:
+    """A line about a store, and one about input that was left out."""
     counts = ", ".join(f"{store.num_triples[split]:,} {split}" for split in store.num_triples)
-    return (
+    yield (
         f"graph: {store.num_entities:,} entities, {store.num_relations:,} relations,"
-        f" triples {counts} ({store.path.name})"
+        f" triples {counts}"
     )
+    told = store.manifest["input"]
+    left_out = {**told["rejected"], **told["dropped"]}
+    if left_out:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
+        yield f"lines left out: {reasons} (listed in {store.path / REJECTED})"
+    yield from (f"note: {note}" for note in told["notes"])
 
 
-def outcome(results: Mapping[str, Any], strategy: str) -> Table:
+def outcome(results: Mapping[str, Any]) -> Table:
     """Filtered metrics of the model beside the popularity baseline's."""
     metrics = results["metrics"]
-    table = Table(title="Full filtered ranking, both sides", caption=strategy)
+    table = _table("Full filtered ranking, both sides")
     table.add_column("split")
     table.add_column("model")
     for name in ("MRR", *(f"Hits@{k}" for k in HITS)):
@@ -40,13 +82,27 @@ def outcome(results: Mapping[str, Any], strategy: str) -> Table:
     return table
 
 
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+
+
 def _numbers(metrics: Mapping[str, float]) -> list[str]:
     return [f"{metrics[name]:.4f}" if name in metrics else "" for name in _METRICS]
 
 
+def evaluation_content(split: str, report: RankReport, relations: list[str]) -> dict[str, Any]:
+    """What ``evaluation-<split>.json`` holds."""
+    return {
+        "split": split,
+        "protocol": "filtered",
+        "overall": report.overall(),
+        **report.breakdown(relations),
+    }
+
+
 def evaluation(content: Mapping[str, Any]) -> Table:
     """One split's metrics: overall, by side, relation category and degree of the true tail."""
-    table = Table(title=f"Full filtered ranking of {content['split']}")
+    table = _table(f"Full filtered ranking of {content['split']}")
     table.add_column("group")
     for name in ("queries", "MRR", *(f"Hits@{k}" for k in HITS), "tie rate"):
         table.add_column(name, justify="right")
@@ -60,32 +116,40 @@ def evaluation(content: Mapping[str, Any]) -> Table:
     return table
 
 
-def predictions(columns: Mapping[str, Sequence[Any]]) -> Table:
-    """Ranked triples by name."""
-    table = Table(title="Predictions")
-    for name in ("rank", "head", "relation", "tail", "score", "known"):
-        table.add_column(name, justify="right" if name in ("rank", "score") else "left")
+def predictions(columns: Mapping[str, Sequence[Any]], title: str) -> Table:
+    """Ranked triples by name; known facts are marked where there are any."""
+    table, mark = _table(title), any(columns["known"])
+    table.add_column("", justify="right")
+    for name in ("head", "relation", "tail"):
+        table.add_column(name, overflow="fold")
+    table.add_column("probability", justify="right")
+    if mark:
+        table.add_column("known")
     for row in range(len(columns["head"])):
-        table.add_row(
-            str(columns["rank"][row]),
-            *(_named(columns, kind, row) for kind in ("head", "relation", "tail")),
-            f"{columns['score'][row]:.3f}",
-            "yes" if columns["known"][row] else "new",
-        )
+        cells = [str(columns["rank"][row])]
+        cells += [_named(columns, kind, row) for kind in ("head", "relation", "tail")]
+        cells.append(f"{columns['score'][row]:.3f}")
+        table.add_row(*cells, *(["yes" if columns["known"][row] else "new"] if mark else []))
     return table
 
 
 def _named(columns: Mapping[str, Sequence[Any]], kind: str, row: int) -> str:
     key, name = columns[kind][row], columns[f"{kind}_name"][row]
-    text = key if key == name else f"{name} ({key})"
-    return text.replace("[", r"\[")
+    return printable(key if key == name else f"{name} ({key})")
 
 
-def rule(settings: Mapping[str, Any]) -> str:
+def printable(text: str) -> str:
+    """Control characters as escapes: a name from a file must not steer the terminal."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def rule(*, pairs: int, per_relation: int) -> str:
     """How the new facts were chosen."""
     return (
         f"Rule: the best softmax probabilities over (head, relation) pairs whose head is of a type"
-        f" that the relation has in train ({settings['pairs']:,} pairs at most, a seeded sample"
+        f" that the relation has in train ({pairs:,} pairs at most, a seeded sample"
         f" where there are more); tails of a type seen with the relation, never the head itself;"
-        f" known facts of all splits left out; at most {settings['per_relation']} per relation."
+        f" known facts of all splits left out; at most {per_relation} per relation."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import threading
 import time
@@ -21,10 +22,10 @@ def cpu_seconds() -> float:
 def memory_bytes() -> int:
     """Proportional share (PSS) of this process and its children; where the system has no such
     figure, the peak resident size of this process."""
-    try:
-        return sum(_pss(process) for process in _tree(Path("/proc/self").resolve()))
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    own = Path("/proc") / str(os.getpid())
+    if (own / "smaps_rollup").exists():
+        return sum(_pss(process) for process in _tree(own))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _pss(process: Path) -> int:
@@ -32,17 +33,20 @@ def _pss(process: Path) -> int:
         for line in (process / "smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024
-    except ProcessLookupError:
-        return 0
+    except OSError:  # it has ended meanwhile, or is not ours to look at
+        pass
     return 0
 
 
 def _tree(process: Path) -> list[Path]:
     found = [process]
     for children in process.glob("task/*/children"):
-        for child in children.read_text().split():
-            if (Path("/proc") / child / "smaps_rollup").exists():
-                found += _tree(Path("/proc") / child)
+        try:
+            ids = children.read_text().split()
+        except OSError:
+            continue
+        for child in ids:
+            found += _tree(process.parent / child)
     return found
 
 

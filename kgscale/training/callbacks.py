@@ -5,73 +5,92 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytorch_lightning as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from kgscale.errors import Interrupted
+from kgscale.training.distributed import rank
 
-class Interrupted(Exception):
-    """A signal asked the run to stop; everything so far is on disk."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.exit_code = 128 + number
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopOnSignal(pl.Callback):
-    """Ends training after the running step on SIGINT or SIGTERM; a second one ends it at once."""
+    """Ends training after the running step on SIGINT or SIGTERM; a second one ends it at once.
+
+    Of several ranks only the first listens; it takes the others along when it ends.
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self.at_once = False
+        self._ranking = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Replace the process's handlers for a while (only possible in the main thread)."""
-
-        def handle(number: int, frame: Any) -> None:
-            if self.received is not None:
-                raise KeyboardInterrupt
-            self.received = number
-
-        before = {}
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
         try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                before[number] = signal.signal(number, handle)
-        except ValueError:  # not the main thread: the caller's handlers stay
-            pass
-        try:
+            self._install()
             yield
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                self._set(number, handler)
+
+    def _install(self) -> None:
+        for number in _SIGNALS:
+            # A rank that waits in a collective runs no handler of ours: only the default ends it.
+            self._set(number, self._handle if rank() == 0 else signal.SIG_DFL)
+
+    def _set(self, number: int, handler: Any) -> None:
+        with suppress(ValueError):  # not the main thread: the caller's handlers stay
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: Any) -> None:
+        self.at_once = self.received is not None
+        self.received = number
+        # Ranking changes nothing and may take long, so it need not be waited for.
+        if self.at_once or self._ranking:
+            raise Interrupted(number)
 
     def check(self) -> None:
         if self.received is not None:
             raise Interrupted(self.received)
 
+    def on_train_start(self, *_: Any) -> None:
+        self._install()  # Lightning has put its own, which talks to other ranks in mid-step
+
     def on_train_batch_end(self, *_: Any) -> None:
         self.check()
 
-    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_validation_batch_start(self, *_: Any) -> None:
+        self.check()
+        self._ranking = True
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        self._ranking = False
+
+    def on_validation_end(self, *_: Any) -> None:
         self.check()
 
 
 class TimeLimit(pl.Callback):
-    """Makes the epoch that runs after ``seconds`` the last one (it is still validated)."""
+    """Starts no epoch that would end after ``seconds``, judged by the mean of those so far."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds, self.clock = seconds, clock
 
     def on_train_start(self, *_: Any) -> None:
-        self.begin = time.monotonic()
+        self.begin = self.clock()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        passed = time.monotonic() - self.begin
-        per_epoch = passed / (trainer.current_epoch + 1)
-        if passed + per_epoch > self.seconds:
+        passed = self.clock() - self.begin
+        late = passed + passed / (trainer.current_epoch + 1) > self.seconds
+        # Ranks' clocks differ, and a rank that stopped alone would leave the others waiting.
+        if trainer.strategy.reduce_boolean_decision(late, all=False):
             trainer.should_stop = True
 
 

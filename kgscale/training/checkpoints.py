@@ -1,11 +1,12 @@
 """Checkpoints as safetensors and JSON: nothing in them can run code.
 
 A checkpoint is a directory: ``tensors.safetensors`` holds every tensor of the nested state,
-``state.json`` the rest, with a placeholder where a tensor stood.
+``state.json`` the rest, with a placeholder where a tensor stood, and a digest of both.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ from kgscale.errors import DataError, ResourceError
 
 _TENSORS: Final = "tensors.safetensors"
 _STATE: Final = "state.json"
+SCHEMA: Final = 1
 
 
 def save_state(state: Any, path: Path) -> None:
@@ -32,39 +34,67 @@ def save_state(state: Any, path: Path) -> None:
     temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
     try:
         temporary.mkdir(parents=True)
-        save_file(tensors, temporary / _TENSORS)
-        (temporary / _STATE).write_text(json.dumps(skeleton))
+        save_file(_unshared(tensors), temporary / _TENSORS)
+        digest = _digest(temporary / _TENSORS, skeleton)
+        content = {"schema": SCHEMA, "digest": digest, "state": skeleton}
+        (temporary / _STATE).write_text(json.dumps(content), encoding="utf-8")
         for name in (_TENSORS, _STATE):
             _fsync(temporary / name)
         if path.exists():
             shutil.rmtree(path)
         temporary.rename(path)
+        _fsync(path.parent)
     except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         raise ResourceError(f"{path}: the checkpoint could not be written: {error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def load_state(path: Path) -> Any:
-    """Read what :func:`save_state` wrote; a broken file is a DataError."""
+    """Read what :func:`save_state` wrote; a file that has changed since is a DataError."""
     try:
-        tensors = load_file(path / _TENSORS)
-        skeleton = json.loads((path / _STATE).read_text())
-        return _decode(skeleton, tensors)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        content = json.loads((path / _STATE).read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            raise ValueError(f"schema {content['schema']}, this version reads {SCHEMA}")
+        if content["digest"] != _digest(path / _TENSORS, content["state"]):
+            raise ValueError("its content has changed since it was written")
+        return _decode(content["state"], load_file(path / _TENSORS))
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise DataError(
             f"{path}: not a readable checkpoint ({error}); train again, or name another run"
         ) from error
 
 
+def _digest(tensors: Path, skeleton: Any) -> str:
+    with tensors.open("rb") as file:
+        digest = hashlib.file_digest(file, hashlib.blake2b)
+    digest.update(json.dumps(skeleton).encode())
+    return digest.hexdigest()
+
+
+def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies where several share memory, which the format refuses."""
+    seen: set[int] = set()
+    found = {}
+    for name, tensor in tensors.items():
+        storage = tensor.untyped_storage().data_ptr()
+        found[name] = tensor.clone() if storage in seen else tensor
+        seen.add(storage)
+    return found
+
+
 def _fsync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         name = str(len(tensors))
-        tensors[name] = value.detach().cpu().contiguous().clone()
+        tensors[name] = value.detach().cpu().contiguous()
         return {"tensor": name}
     if isinstance(value, dict):
         return {"items": [[_encode(k, tensors), _encode(v, tensors)] for k, v in value.items()]}

@@ -67,8 +67,8 @@ class Once:
     def __len__(self) -> int:
         return 1
 
-    def __iter__(self) -> Iterator[int]:
-        yield 0
+    def __iter__(self) -> Iterator[None]:
+        yield None
 
 
 class LinkData(pl.LightningDataModule):

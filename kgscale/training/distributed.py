@@ -1,23 +1,35 @@
-"""What several processes do together: launch, agree on a directory, exchange rows and sums."""
+"""What several processes do together: launch, agree on words, exchange rows and sums."""
 
 from __future__ import annotations
 
 import os
-import socket
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from typing import TypeVar
+from datetime import timedelta
+from typing import IO, Final, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
+from kgscale.errors import ConfigError, DataError, KgscaleError, ResourceError
 from kgscale.kernels.rows import sum_duplicates
 
 Sums = TypeVar("Sums")
+
+_RENDEZVOUS: Final = "KGSCALE_RENDEZVOUS"
+"""Tells a process that :func:`process_group` started where its rank 0 listens."""
+_PATIENCE: Final = timedelta(days=1)
+"""Rank 0 may read a graph for hours meanwhile; a rank that dies is noticed at once anyway."""
+_GRACE: Final = 10.0
+"""Seconds for a process to end by itself."""
 
 
 def world_size() -> int:
@@ -29,8 +41,23 @@ def rank() -> int:
 
 
 def launched_externally() -> bool:
-    """Whether torchrun (or another launcher) has started this process as one of several."""
+    """Whether torchrun (or :func:`process_group`) has started this process as one of several."""
     return "LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def is_leader() -> bool:
+    """Whether this process prints and writes; known before the processes have met."""
+    return not launched_externally() or os.environ.get("RANK", "0") == "0"
+
+
+def check_devices(devices: int) -> None:
+    """Refuse a launcher's number of processes that differs from the settings'."""
+    started = int(os.environ["WORLD_SIZE"]) if launched_externally() else devices
+    if started != devices:
+        raise ConfigError(
+            f"the launcher started {started} processes and trainer.devices is {devices}: set"
+            f" trainer=ddp trainer.devices={started}"
+        )
 
 
 def sum_over_ranks(report: Sums) -> Sums:
@@ -74,16 +101,17 @@ def _gather_rows(part: Tensor) -> Tensor:
     return torch.cat([whole[:size] for whole, size in zip(parts, sizes, strict=True)])
 
 
-def agree(text: str) -> str:
+def agree(*texts: str) -> list[str]:
     """What rank 0 says, on every rank; as bytes in a tensor, never as a pickled object."""
     if world_size() == 1:
-        return text
-    said = torch.zeros(4096, dtype=torch.uint8)
-    if rank() == 0:
-        data = text.encode()
-        said[: len(data)] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-    dist.all_reduce(said)
-    return bytes(said.tolist()).rstrip(b"\0").decode()
+        return list(texts)
+    data = "\0".join(texts).encode() if rank() == 0 else b""
+    length = torch.tensor([len(data)])
+    dist.broadcast(length, src=0)
+    said = torch.zeros(int(length), dtype=torch.uint8)
+    said[: len(data)] = torch.tensor(list(data), dtype=torch.uint8)
+    dist.broadcast(said, src=0)
+    return bytes(said.tolist()).decode().split("\0")
 
 
 @contextmanager
@@ -94,36 +122,144 @@ def process_group(backend: str, devices: int, command: Sequence[str]) -> Iterato
     others as ``command``, which must lead them to this very call; whichever way it ends, no
     child and no environment variable is left behind.
     """
-    children: list[subprocess.Popen[bytes]] = []
-    before = dict(os.environ)
-    if not launched_externally():
-        os.environ.update(
-            MASTER_ADDR="127.0.0.1",
-            MASTER_PORT=str(_free_port()),
-            WORLD_SIZE=str(devices),
-            RANK="0",
-            LOCAL_RANK="0",
-        )
-        for index in range(1, devices):
-            environment = {**os.environ, "RANK": str(index), "LOCAL_RANK": str(index)}
-            children.append(subprocess.Popen([sys.executable, *command], env=environment))
+    if launched_externally():
+        with _following(backend):
+            yield
+        return
+    store = TCPStore("127.0.0.1", 0, devices, True, _PATIENCE, wait_for_workers=False)
+    with _environment(devices, store.port), _Children(devices, command) as children:
+        children.meet(store)
+        try:
+            dist.init_process_group(
+                backend, store=store, rank=0, world_size=devices, timeout=_PATIENCE
+            )
+            yield
+        finally:
+            _leave()
+
+
+@contextmanager
+def _following(backend: str) -> Iterator[None]:
+    """Join the processes that a launcher, or :func:`process_group` in rank 0, started."""
+    store, index, count = None, -1, -1
+    if _RENDEZVOUS in os.environ:
+        host, _, port = os.environ[_RENDEZVOUS].rpartition(":")
+        index, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        store = TCPStore(host, int(port), count, False, _PATIENCE)
+        store.set(f"ready/{index}", "")
     try:
-        dist.init_process_group(backend)
+        dist.init_process_group(
+            backend, store=store, rank=index, world_size=count, timeout=_PATIENCE
+        )
         yield
-    except BaseException:
-        for child in children:
-            child.terminate()
-        raise
+    except dist.DistError as error:
+        raise ResourceError(f"lost the other processes ({error})") from error
     finally:
-        for child in children:
-            child.wait()
-        if dist.is_initialized():
-            dist.destroy_process_group()
+        _leave()
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+@contextmanager
+def _environment(devices: int, port: int) -> Iterator[None]:
+    """The variables by which Lightning knows rank 0, for a while."""
+    before = dict(os.environ)
+    os.environ.update(
+        {_RENDEZVOUS: f"127.0.0.1:{port}", "WORLD_SIZE": str(devices)}, RANK="0", LOCAL_RANK="0"
+    )
+    try:
+        yield
+    finally:
         os.environ.clear()
         os.environ.update(before)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+class _Children:
+    """The processes of ranks 1 and up; their error output is kept, in case one fails."""
+
+    def __init__(self, devices: int, command: Sequence[str]) -> None:
+        self.command, self.ranks = [sys.executable, *command], range(1, devices)
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.outputs: list[IO[bytes]] = []
+
+    def __enter__(self) -> _Children:
+        for index in self.ranks:
+            self.outputs.append(tempfile.TemporaryFile())
+            environment = {**os.environ, "RANK": str(index), "LOCAL_RANK": str(index)}
+            self.processes.append(
+                subprocess.Popen(
+                    self.command,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=self.outputs[-1],
+                    # Ctrl-C in a terminal is for rank 0, which ends the others in time.
+                    process_group=0,
+                )
+            )
+        return self
+
+    def meet(self, store: TCPStore) -> None:
+        """Wait until every process has started; stop if one has died."""
+        for index in self.ranks:
+            while not store.check([f"ready/{index}"]):
+                if any(process.poll() is not None for process in self.processes):
+                    raise RuntimeError("a process has ended before the others met it")
+                time.sleep(0.05)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        ended = self._first_failure() if isinstance(error, RuntimeError) else None
+        try:
+            if error is None:
+                self._wait()
+        finally:
+            self._end()
+            for output in self.outputs:
+                output.close()
+        if ended is not None:
+            raise ended from error
+
+    def _first_failure(self) -> KgscaleError | None:
+        """Why rank 0 lost its company, if a process has died: its own last words."""
+        deadline = time.monotonic() + _GRACE
+        while time.monotonic() < deadline:
+            for index, process in zip(self.ranks, self.processes, strict=True):
+                if process.poll():
+                    return self._reason(index, process.returncode)
+            time.sleep(0.05)
+        return None
+
+    def _reason(self, index: int, code: int) -> KgscaleError:
+        output = self.outputs[index - 1]
+        output.seek(0)
+        words = output.read().decode(errors="replace").strip()
+        if code < 0:
+            name = signal.Signals(-code).name
+            return ResourceError(
+                f"process {index} of the run was ended by {name} (out of memory?); what was best"
+                " so far is in the run directory's checkpoints"
+            )
+        kinds = {kind.exit_code: kind for kind in (ConfigError, DataError, ResourceError)}
+        if code in kinds and words:
+            return kinds[code](words.splitlines()[-1].removeprefix("kgscale: "))
+        sys.stderr.write(words + "\n")
+        return ResourceError(f"process {index} of the run failed with exit code {code}, see above")
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + _GRACE
+        for process in self.processes:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                return
+
+    def _end(self) -> None:
+        for process in self.processes:
+            process.terminate()
+        self._wait()
+        for process in self.processes:
+            process.kill()
+            process.wait()

@@ -6,33 +6,51 @@ import logging
 import math
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Final, Literal
 
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 from rich.console import Console
 
-from kgscale.errors import ConfigError
-from kgscale.training.callbacks import Interrupted, ShowProgress, StopOnSignal, TimeLimit
+from kgscale.errors import ConfigError, Interrupted
+from kgscale.sampling.queries import mix_seed
+from kgscale.training.callbacks import ShowProgress, StopOnSignal, TimeLimit
 from kgscale.training.checkpoints import SafetensorsIO, load_state, save_state
 from kgscale.training.data import LinkData
+from kgscale.training.distributed import rank
 from kgscale.training.module import LinkPrediction
 
 ScoreDtype = Literal["float32", "bfloat16", "auto"]
-MONITOR = "valid/mrr"
+Accelerator = Literal["cpu", "gpu", "auto"]
+MONITOR: Final = "valid/mrr"
+ADVICE: Final = (
+    r".*isinstance\(treespec, LeafSpec\).*",
+    r"Checkpoint directory .* exists and is not empty.*",
+    r"Experiment logs directory .* exists.*",
+    r".*does not have many workers.*",
+    r".*overridden `transfer_batch_to_device`.*",
+    r".*recommended to use .*sync_dist=True.*",
+    r"The number of training batches .* is smaller than the logging interval.*",
+    r".*have no `val_dataloader`.*",
+)
+"""Warnings of Lightning that no user of this program can act on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerSettings:
     """``conf/trainer``; see there for what each means."""
 
-    accelerator: str = "cpu"
+    accelerator: Accelerator = "cpu"
     devices: int = 1
     threads: int = 2
     max_epochs: int = 20
@@ -46,24 +64,16 @@ class TrainerSettings:
     ahead: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("devices", "threads", "max_epochs", "validate_every", "patience"):
-            self._positive_int(name)
-        for name in ("accumulate", "workers", "ahead"):
-            self._positive_int(name)
+        counts = ("devices", "threads", "max_epochs", "validate_every", "patience")
+        for name in (*counts, "accumulate", "workers", "ahead"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"trainer.{name} needs a positive int, got {getattr(self, name)!r}"
+                )
         for name in ("max_seconds", "clip"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float) and value > 0):
+            if value is not None and not value > 0:
                 raise ConfigError(f"trainer.{name} needs a positive number or null, got {value!r}")
-        if self.score_dtype not in get_args(ScoreDtype):
-            raise ConfigError(
-                f"trainer.score_dtype is one of {', '.join(get_args(ScoreDtype))};"
-                f" got {self.score_dtype!r}"
-            )
-
-    def _positive_int(self, name: str) -> None:
-        value = getattr(self, name)
-        if not isinstance(value, int) or value < 1:
-            raise ConfigError(f"trainer.{name} needs a positive int, got {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,51 +93,70 @@ def fit(
     settings: TrainerSettings,
     *,
     console: Console,
+    seed: int = 0,
 ) -> FitResult:
-    """Train, keep the checkpoint with the best validation MRR, and load it into the module."""
-    _quiet()
+    """Train, keep the checkpoint with the best validation MRR, and load it into the module.
+
+    Without validation triples there is nothing to choose by: the last weights are kept.
+
+    Args:
+        seed: of dropout, the one thing that draws from torch's global generator here.
+    """
     module.model.score_dtype = _score_dtype(settings, module)
+    best = _checkpoint(directory, validate=len(module.valid) > 0)
     stop = StopOnSignal()
-    best = ModelCheckpoint(
-        dirpath=directory / "checkpoints",
-        filename="best",
-        monitor=MONITOR,
-        mode="max",
-        save_top_k=1,
-        enable_version_counter=False,
-    )
-    trainer = _trainer(directory, settings, [best, stop], console)
     interrupted = None
-    try:
-        with stop.listening():
+    with _quiet(), torch.random.fork_rng(), stop.listening():
+        trainer = _trainer(directory, settings, [*best, ShowProgress(console), stop])
+        torch.manual_seed(mix_seed(seed, rank()))
+        try:
             trainer.fit(module, datamodule=data)
-    except Interrupted as signal:
-        interrupted = signal.exit_code
+        except (Interrupted, dist.DistError):
+            # A launcher may signal all processes at once: then ranks lose each other, too.
+            if stop.received is None or stop.at_once:
+                raise
+            interrupted = Interrupted(stop.received).exit_code
     module.model.score_dtype = torch.float32
-    if best.best_model_path:
+    return FitResult(_load_best(module, trainer, directory), trainer.current_epoch, interrupted)
+
+
+def _checkpoint(directory: Path, *, validate: bool) -> list[pl.Callback]:
+    """The best so far under a name of its own: the one before goes when the next is whole."""
+    if not validate:
+        return []
+    return [
+        ModelCheckpoint(
+            dirpath=directory / "checkpoints",
+            filename="best-{epoch}",
+            monitor=MONITOR,
+            mode="max",
+            save_top_k=1,
+            enable_version_counter=False,
+        )
+    ]
+
+
+def _load_best(module: LinkPrediction, trainer: pl.Trainer, directory: Path) -> dict[str, float]:
+    best = trainer.checkpoint_callback
+    if isinstance(best, ModelCheckpoint) and best.best_model_path:
         state = load_state(Path(best.best_model_path))
         module.load_state_dict(state["state_dict"])
-    elif trainer.is_global_zero:
+        metrics: dict[str, float] = state["metrics"]
+        return metrics
+    if trainer.is_global_zero:
         save_state({"state_dict": module.state_dict()}, directory / "checkpoints" / "last.ckpt")
-    return FitResult(_best_metrics(best), trainer.current_epoch, interrupted)
-
-
-def _best_metrics(best: ModelCheckpoint) -> dict[str, float]:
-    if best.best_model_score is None:
-        return {}
-    return {"mrr": float(best.best_model_score)}
+    return {}
 
 
 def _trainer(
-    directory: Path, settings: TrainerSettings, callbacks: list[pl.Callback], console: Console
+    directory: Path, settings: TrainerSettings, callbacks: list[pl.Callback]
 ) -> pl.Trainer:
-    callbacks = [
-        EarlyStopping(MONITOR, mode="max", patience=settings.patience, check_finite=False),
-        ShowProgress(console),
-        *callbacks,
-    ]
+    checkpoint = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
+    if checkpoint:
+        early = EarlyStopping(MONITOR, mode="max", patience=settings.patience, check_finite=False)
+        callbacks = [early, *callbacks]
     if settings.max_seconds is not None:
-        callbacks.append(TimeLimit(settings.max_seconds))
+        callbacks = [*callbacks, TimeLimit(settings.max_seconds)]
     strategy: str | Strategy = "auto"
     if settings.devices > 1:
         strategy = DDPStrategy(process_group_backend=backend(settings))
@@ -138,6 +167,7 @@ def _trainer(
             strategy=strategy,
             max_epochs=settings.max_epochs,
             check_val_every_n_epoch=settings.validate_every,
+            limit_val_batches=1 if checkpoint else 0,
             accumulate_grad_batches=settings.accumulate,
             gradient_clip_val=settings.clip,
             callbacks=callbacks,
@@ -145,22 +175,25 @@ def _trainer(
                 CSVLogger(directory, name="", version=""),
                 TensorBoardLogger(directory, name="", version="tensorboard"),
             ],
-            plugins=[SafetensorsIO()],
+            # Our own launch (or torchrun's) is all there is: a scheduler's variables around an
+            # interactive session must not be mistaken for one.
+            plugins=[SafetensorsIO(), LightningEnvironment()],
             default_root_dir=directory,
             # A strategy deals its own shares; another sampler would deal them twice.
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
+            enable_checkpointing=checkpoint,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
     except (ValueError, RuntimeError, MisconfigurationException) as error:
-        raise ConfigError(f"trainer: {error}") from error
+        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
 
 
 def backend(settings: TrainerSettings) -> str:
-    """How ranks talk: NCCL between GPUs, gloo between processors."""
-    use_gpu = settings.accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available()
-    return "nccl" if use_gpu else "gloo"
+    """How ranks talk: NCCL between GPUs, gloo between processors (rank counts, words)."""
+    use_gpu = settings.accelerator in ("gpu", "auto") and torch.cuda.is_available()
+    return "cpu:gloo,cuda:nccl" if use_gpu else "gloo"
 
 
 def _score_dtype(settings: TrainerSettings, module: LinkPrediction) -> torch.dtype:
@@ -186,17 +219,18 @@ def faster_dtype(dim: int, device: torch.device) -> torch.dtype:
     return min(times, key=lambda dtype: times[dtype])
 
 
-def _quiet() -> None:
+@contextmanager
+def _quiet() -> Iterator[None]:
     """Leave Lightning's advice for its own developers out of a user's terminal."""
-    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (
-        r".*isinstance\(treespec, LeafSpec\).*",
-        r"Checkpoint directory .* exists and is not empty.*",
-        r"Experiment logs directory .* exists.*",
-        r".*does not have many workers.*",
-        r"You have overridden `transfer_batch_to_device`.*",
-        r".*recommended to use .*sync_dist=True.*",
-        r"The number of training batches .* is smaller than the logging interval.*",
-    ):
-        warnings.filterwarnings("ignore", message=message)
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for message in ADVICE:
+            warnings.filterwarnings("ignore", message=message)
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

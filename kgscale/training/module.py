@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 import pytorch_lightning as pl
 import torch
@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from kgscale.batch import LinkQueries, SubgraphBatch
-from kgscale.errors import ScoreError
+from kgscale.errors import ConfigError, ScoreError
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.known import KnownFacts
 from kgscale.inference.embed import GraphVectors, embed_graph
@@ -19,10 +19,11 @@ from kgscale.inference.evaluate import evaluate, model_ranker
 from kgscale.losses import Loss, n3_penalty
 from kgscale.models.link import LinkModel
 from kgscale.training.distributed import exchange_rows, sum_over_ranks
-from kgscale.training.optimizers import gradient_rows
 from kgscale.types import EntityVectors, RelationVectors, Triples, Vectors
 
 OptimizerFactory = Callable[..., Optimizer]
+_CHECK_EVERY: Final = 50
+"""Steps between looks at the loss on an accelerator."""
 
 
 class LinkPrediction(pl.LightningModule):
@@ -50,10 +51,13 @@ class LinkPrediction(pl.LightningModule):
         memory: int = 1 << 28,
     ) -> None:
         super().__init__()
+        if n3 < 0:
+            raise ConfigError(f"loss.n3 needs a number that isn't negative, got {n3}")
         self.model, self.loss, self._factory, self.n3 = model, loss, optimizer, n3
         self.graph, self.known, self.valid, self.memory = graph, known, valid, memory
         # Tables exchange the rows a step touched (exchange_rows), not their whole gradient.
         self._ddp_params_and_buffers_to_ignore = ["model.entity.weight"]
+        self._accumulated = 0
 
     def training_step(self, batch: SubgraphBatch, batch_index: int) -> torch.Tensor:
         model, query = self.model, batch.query
@@ -67,9 +71,21 @@ class LinkPrediction(pl.LightningModule):
         )
         if self.n3:
             loss = loss + self.n3 * self._n3(entity, relation, query)
-        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=1)
-        # Losses of the ranks add up, while DDP takes the mean of their gradients.
-        return loss * self.trainer.world_size
+        # Losses of the ranks add up, while DDP takes the mean of their gradients, and logging
+        # that of their values.
+        loss = loss * self.trainer.world_size
+        self._last_loss = loss.detach()
+        self.log(
+            "train/loss",
+            self._last_loss,
+            on_step=False,
+            on_epoch=True,
+            sync_dist=self.trainer.world_size > 1,
+            batch_size=query.step_answers,
+        )
+        self._accumulated += 1
+        # Lightning divides by what an epoch's last, shorter accumulation doesn't reach.
+        return loss * self.trainer.accumulate_grad_batches
 
     def _n3(
         self, entity: EntityVectors, relation: RelationVectors, query: LinkQueries
@@ -102,15 +118,30 @@ class LinkPrediction(pl.LightningModule):
         return self._factory(tables=tables, vectors=vectors, weights=weights)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        for table in (self.model.entity.weight,):
-            if table.grad is not None:
-                table.grad = exchange_rows(table.grad)
-        loss = self.trainer.callback_metrics.get("train/loss")
-        if loss is not None and not torch.isfinite(loss):
+        """Make the gradient the mean over accumulated steps, of which each is the ranks' sum."""
+        self._check_loss()
+        table = self.model.entity.weight
+        if table.grad is not None:
+            table.grad = exchange_rows(table.grad)
+        if self._accumulated > 1:
+            scale_gradients(self.model, 1 / self._accumulated)
+        self._accumulated = 0
+
+    def _check_loss(self) -> None:
+        # What has diverged stays so; to look at every step would make an accelerator wait.
+        rarely = self._last_loss.device.type != "cpu" and self.global_step % _CHECK_EVERY
+        if not rarely and not torch.isfinite(self._last_loss):
             raise ScoreError(
-                f"the loss is {loss.item()} in epoch {self.current_epoch}; lower optimizer.lr or"
-                " set trainer.clip"
+                f"the loss is {self._last_loss.item()} in epoch {self.current_epoch + 1}, step"
+                f" {self.global_step + 1}: lower optimizer.lr or set trainer.clip"
             )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["metrics"] = {
+            name.removeprefix("valid/"): float(value)
+            for name, value in self.trainer.callback_metrics.items()
+            if name.startswith("valid/")
+        }
 
     def configure_gradient_clipping(
         self,
@@ -124,22 +155,27 @@ class LinkPrediction(pl.LightningModule):
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
-        if isinstance(batch, SubgraphBatch):
-            return batch.to(device, non_blocking=True)
-        return batch
+        return batch.to(device, non_blocking=True) if isinstance(batch, SubgraphBatch) else batch
 
 
-def clip_gradients(model: nn.Module, limit: float) -> float:
-    """Scale all gradients so that their joint 2-norm is at most ``limit``; returns the norm.
+def clip_gradients(model: nn.Module, limit: float) -> None:
+    """Scale all gradients so that their joint 2-norm is at most ``limit``.
 
     torch's own function has no kernel for sparse gradients.
     """
-    parts = []
+    norm = torch.stack([part.square().sum() for part in _gradients(model)]).sum().sqrt()
+    scale = (limit / (norm + 1e-6)).clamp(max=1.0)
+    for part in _gradients(model):
+        part.mul_(scale)
+
+
+def scale_gradients(model: nn.Module, factor: float) -> None:
+    for part in _gradients(model):
+        part.mul_(factor)
+
+
+def _gradients(model: nn.Module) -> Iterator[torch.Tensor]:
+    """What there is of each gradient; a sparse one must be coalesced."""
     for parameter in model.parameters():
         if parameter.grad is not None:
-            parts.append(gradient_rows(parameter.grad)[1])
-    norm = torch.stack([part.square().sum() for part in parts]).sum().sqrt()
-    scale = (limit / (norm + 1e-6)).clamp(max=1.0)
-    for part in parts:
-        part.mul_(scale)
-    return float(norm)
+            yield parameter.grad.values() if parameter.grad.is_sparse else parameter.grad

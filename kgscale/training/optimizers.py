@@ -48,19 +48,20 @@ class VectorOptimizer(Optimizer):
             if not rate > 0:
                 raise ConfigError(f"optimizer.{name} needs a positive number, got {rate}")
         self.method = method
-        groups = [{"params": list(tables), "lr": lr}]
-        super().__init__(groups, {"lr": lr})
+        super().__init__([{"params": list(tables), "lr": lr}], {"lr": lr})
         dense: type[Optimizer] = Adagrad if method == "adagrad" else Adam
+        given = ((dense, list(vectors), lr), (Adam, list(weights), weight_lr))
         self._dense = [
             kind(parameters, lr=rate)  # type: ignore[call-arg]
-            for kind, parameters, rate in (
-                (dense, list(vectors), lr),
-                (Adam, list(weights), weight_lr),
-            )
+            for kind, parameters, rate in given
             if parameters
         ]
-        for optimizer in self._dense:
-            self.param_groups.extend(optimizer.param_groups)
+        self._share_groups()
+
+    def _share_groups(self) -> None:
+        """Show the dense optimisers' groups (the same objects), so that a schedule reaches all."""
+        own = self.param_groups[:1]
+        self.param_groups = own + [g for dense in self._dense for g in dense.param_groups]
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -115,7 +116,7 @@ class VectorOptimizer(Optimizer):
             self.state[table] = dict(state)
         for optimizer, state in zip(self._dense, state_dict["dense"], strict=True):
             optimizer.load_state_dict(state)
-        self.param_groups[1:] = [g for optimizer in self._dense for g in optimizer.param_groups]
+        self._share_groups()
 
 
 def gradient_rows(grad: Tensor) -> tuple[Tensor, Tensor]:
