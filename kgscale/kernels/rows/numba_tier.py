@@ -6,15 +6,25 @@ import typing
 
 import numpy as np
 
-from kgscale.kernels.compile import compiled
+from kgscale.kernels.compile import compiled, prefetch
+
+AHEAD = 3
+"""Rows between asking for a row and reading it: a miss is a missing page's address, too."""
+LINE = 16
+"""Numbers of float32 in a cache line."""
 
 
 @compiled
 @typing.no_type_check
 def adagrad(weight, state, ids, grad, lr, eps, start, stop):
+    dim = grad.shape[1]
     for k in range(start, stop):
         i = ids[k]
-        for f in range(grad.shape[1]):
+        soon = ids[min(k + AHEAD, stop - 1)] * dim
+        for f in range(0, dim + LINE, LINE):
+            prefetch(weight, soon + min(f, dim - 1))
+            prefetch(state, soon + min(f, dim - 1))
+        for f in range(dim):
             g = grad[k, f]
             total = state[i, f] + g * g
             state[i, f] = total
@@ -24,15 +34,20 @@ def adagrad(weight, state, ids, grad, lr, eps, start, stop):
 @compiled
 @typing.no_type_check
 def adam(weight, first, second, step, ids, grad, lr, beta, gamma, eps, start, stop):
-    one = np.float32(1)
+    dim, one = grad.shape[1], np.float32(1)
     keep, take = np.float32(beta), np.float32(1 - beta)
     keep_square, take_square = np.float32(gamma), np.float32(1 - gamma)
     for k in range(start, stop):
         i = ids[k]
+        soon = ids[min(k + AHEAD, stop - 1)] * dim
+        for f in range(0, dim + LINE, LINE):
+            prefetch(weight, soon + min(f, dim - 1))
+            prefetch(first, soon + min(f, dim - 1))
+            prefetch(second, soon + min(f, dim - 1))
         step[i] += 1
         mean_scale = np.float32(1 / (1 - beta ** step[i]))
         square_scale = np.float32(1 / (1 - gamma ** step[i]))
-        for f in range(grad.shape[1]):
+        for f in range(dim):
             g = grad[k, f]
             mean = keep * first[i, f] + take * g
             square = keep_square * second[i, f] + take_square * g * g
