@@ -60,7 +60,7 @@ class Audit:
         # repr keeps one rejected line on one line, whatever it contains.
         self._file.write(f"{file}\t{line}\t{reason}\t{value!r}\n")
 
-    def check(self, share: float) -> None:
+    def check(self, share: float | int) -> None:
         """Stop when more than ``share`` of the lines (but more than ten) were rejected."""
         allowed = max(share * self.lines, 10 if share else 0)
         if self.num_rejected <= allowed and (self.accepted or not self.lines):

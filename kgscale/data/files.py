@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 
@@ -46,11 +48,11 @@ class DataFile:
             )
         return found
 
-    def open(self) -> IO[bytes]:
+    def open(self) -> pa.NativeFile:
         """The decompressed bytes."""
         check_readable(self.path)
         try:
-            return pa.input_stream(str(self.path), compression=self.compression)  # type: ignore[no-any-return]
+            return pa.input_stream(str(self.path), compression=self.compression)
         except OSError as error:
             raise unreadable(self.path, error) from error
 
@@ -59,6 +61,18 @@ class DataFile:
         check_readable(self.path)
         with self.path.open("rb", buffering=0) as stream:
             return hashlib.file_digest(stream, _hash).hexdigest()
+
+
+def stamp(paths: Iterable[Path], settings: object) -> tuple[str, float]:
+    """Path, size, time and inode of each file, and when one last changed."""
+    found = []
+    for path in paths:
+        check_readable(path)
+        found.append((str(path.resolve()), path.stat()))
+    signs = [(name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in found]
+    text = json.dumps([settings, signs], sort_keys=True)
+    latest = max((stat.st_mtime for _, stat in found), default=0.0)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest(), latest
 
 
 def _hash() -> Any:

@@ -9,10 +9,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from kgscale.data.audit import Audit
+from kgscale.data.files import stamp
 from kgscale.data.source import Facts, Labels, Reading
 from kgscale.data.splits import SplitRule
 from kgscale.errors import ConfigError, DataError
@@ -54,11 +56,16 @@ class HumanPhenotypeOntology:
         )
 
     def digest(self) -> str:
-        settings = [READER, self.split.seed, list(self.split.ratio)]
-        known = hashlib.blake2b(json.dumps(settings).encode(), digest_size=32)
+        known = hashlib.blake2b(json.dumps(self._settings()).encode(), digest_size=32)
         for path in _paths():
             known.update(hashlib.blake2b(path.read_bytes(), digest_size=32).digest())
         return known.hexdigest()
+
+    def stamp(self) -> tuple[str, float]:
+        return stamp(_paths(), self._settings())
+
+    def _settings(self) -> list[Any]:
+        return [READER, self.split.seed, list(self.split.ratio)]
 
     def read(self, audit: Audit) -> Reading:
         """Facts stream; the names seen on the way are ready when they are used up."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -48,9 +46,10 @@ class LabelFile:
         return LabelFile(path=Path(path).expanduser(), format=Format(**form), separator=separator)
 
     def digest(self) -> str:
-        file = DataFile(self.path)
-        settings = [asdict(self.format), self.separator, file.kind, file.digest()]
-        return hashlib.blake2b(json.dumps(settings).encode(), digest_size=32).hexdigest()
+        return DataFile(self.path).digest()
+
+    def settings(self) -> list[Any]:
+        return [asdict(self.format), self.separator, DataFile(self.path).kind]
 
     def read(self, audit: Audit) -> Iterator[tuple[pa.Array, pa.Array]]:
         """Keys and labels, one label per row."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -46,6 +46,7 @@ class Reading:
     relations: Iterator[Labels] = field(default_factory=lambda: iter(()))
 
 
+@runtime_checkable
 class Source(Protocol):
     """A data set."""
 
@@ -59,6 +60,13 @@ class Source(Protocol):
 
     def digest(self) -> str:
         """Hash of the inputs' content and of the settings that change the result."""
+        ...
+
+    def stamp(self) -> tuple[str, float]:
+        """A cheap sign of what ``digest`` would hash, and when an input last changed.
+
+        Two equal stamps mean equal digests, unless the last change was moments ago.
+        """
         ...
 
     def read(self, audit: Audit) -> Reading:

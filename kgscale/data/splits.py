@@ -33,7 +33,7 @@ LARGEST = (1 << 64) - 1
 class SplitRule:
     """Shares of train, valid and test, and the seed of the draw."""
 
-    ratio: tuple[float, float, float] = (0.9, 0.05, 0.05)
+    ratio: tuple[float | int, float | int, float | int] = (0.9, 0.05, 0.05)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -137,7 +137,6 @@ def divide(
         count += np.bincount((draw[free] >> SHIFT).astype(np.int64), minlength=BINS)
         draw[~free] = LARGEST
         draws.append(draw=draw)
-    draws.close()
     bounds, held = _bounds(draws, count, (valid, valid + test))
     return Division(draws=draws, bounds=bounds, held=held)
 

@@ -20,21 +20,16 @@ class Spool:
     def __init__(self, directory: Path, name: str, types: Mapping[str, DTypeLike]) -> None:
         self.types = {column: np.dtype(kind) for column, kind in types.items()}
         self._paths = {column: directory / f"{name}-{column}.raw" for column in types}
-        self._files = {column: path.open("wb") for column, path in self._paths.items()}
         self.size = 0
+        for path in self._paths.values():
+            path.write_bytes(b"")
 
     def append(self, **columns: Array) -> None:
         for column, kind in self.types.items():
-            values = np.ascontiguousarray(columns[column], dtype=kind)
-            self._files[column].write(values.data)
-        self.size += len(values)
-
-    def close(self) -> None:
-        for file in self._files.values():
-            file.close()
+            append_raw(self._paths[column], columns[column], kind)
+        self.size += len(next(iter(columns.values())))
 
     def read(self, column: str, start: int, stop: int) -> Array:
-        self._files[column].flush() if not self._files[column].closed else None
         kind = self.types[column]
         return np.fromfile(
             self._paths[column], kind, count=stop - start, offset=start * kind.itemsize
@@ -46,7 +41,6 @@ class Spool:
             yield tuple(self.read(column, start, stop) for column in columns)
 
     def remove(self) -> None:
-        self.close()
         for path in self._paths.values():
             path.unlink()
 
@@ -55,14 +49,20 @@ class NpyWriter:
     """An ``.npy`` file of known length, written front to back."""
 
     def __init__(self, path: Path, kind: DTypeLike, length: int) -> None:
-        self._file, self.kind, self._left = path.open("wb"), np.dtype(kind), length
+        self._path, self.kind, self._left = path, np.dtype(kind), length
         header = {"descr": self.kind.str, "fortran_order": False, "shape": (length,)}
-        np.lib.format.write_array_header_1_0(self._file, header)
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
 
     def append(self, values: Array) -> None:
-        self._file.write(np.ascontiguousarray(values, dtype=self.kind).data)
+        append_raw(self._path, values, self.kind)
         self._left -= len(values)
 
-    def close(self) -> None:
-        assert self._left == 0, f"{self._file.name}: {self._left} values are missing"
-        self._file.close()
+    def finish(self) -> None:
+        assert self._left == 0, f"{self._path}: {self._left} values are missing"
+
+
+def append_raw(path: Path, values: Array, kind: np.dtype[Any]) -> None:
+    """Opened for each append, so that a build that fails leaves no open file."""
+    with path.open("ab") as file:
+        file.write(np.ascontiguousarray(values, dtype=kind).data)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kgscale.data.audit import Audit
-from kgscale.data.files import COMPRESSION, KINDS, DataFile
+from kgscale.data.files import COMPRESSION, KINDS, DataFile, stamp
 from kgscale.data.labels import LabelFile
 from kgscale.data.source import SPLITS, Facts, Labels, Reading
 from kgscale.data.splits import SplitRule
@@ -45,9 +45,9 @@ class TripleFiles:
         names: str | Mapping[str, Any] | None = None,
         relation_names: str | Mapping[str, Any] | None = None,
         classes: str | Mapping[str, Any] | None = None,
-        split: Sequence[float] = (0.9, 0.05, 0.05),
+        split: Sequence[float | int] = (0.9, 0.05, 0.05),
         seed: int = 0,
-        max_rejected: float = 0.001,
+        max_rejected: float | int = 0.001,
         unseen_relation: str = "error",
     ) -> None:
         if path is None:
@@ -91,23 +91,34 @@ class TripleFiles:
         return found
 
     def digest(self) -> str:
-        labels = {
+        files = {split: file.digest() for split, file in self.files().items()}
+        labels = {name: file.digest() for name, file in self._label_files().items()}
+        text = json.dumps([self._settings(), files, labels], sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
+
+    def stamp(self) -> tuple[str, float]:
+        paths = [file.path for file in self.files().values()]
+        paths += [file.path for file in self._label_files().values()]
+        return stamp(paths, self._settings())
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "reader": READER,
+            "format": asdict(self.format),
+            "kinds": {split: file.kind for split, file in self.files().items()},
+            "labels": {name: file.settings() for name, file in self._label_files().items()},
+            "split": asdict(self.split),
+            "max_rejected": self.max_rejected,
+            "drop_unseen": self.drop_unseen,
+        }
+
+    def _label_files(self) -> dict[str, LabelFile]:
+        files = {
             "names": self.names,
             "relation_names": self.relation_names,
             "classes": self.classes,
         }
-        settings = {
-            "reader": READER,
-            "format": asdict(self.format),
-            "kinds": {split: file.kind for split, file in self.files().items()},
-            "split": asdict(self.split),
-            "max_rejected": self.max_rejected,
-            "drop_unseen": self.drop_unseen,
-            "files": {split: file.digest() for split, file in self.files().items()},
-            "labels": {key: file.digest() for key, file in labels.items() if file},
-        }
-        text = json.dumps(settings, sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
+        return {name: file for name, file in files.items() if file is not None}
 
     def read(self, audit: Audit) -> Reading:
         return Reading(

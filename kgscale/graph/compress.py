@@ -123,7 +123,7 @@ def write_adjacency(
         for writer, values in zip(writers, columns, strict=True):
             writer.append(values)
     for writer in writers:
-        writer.close()
+        writer.finish()
     np.save(directory / f"{prefix}_indptr.npy", indptr.astype(id_type(edges)))
 
 

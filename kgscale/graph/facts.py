@@ -46,7 +46,6 @@ def encode(source: Source, audit: Audit, shop: Workshop) -> Spool:
         shop.entities.label(labels)
     for labels in reading.relations:
         shop.relations.label(labels)
-    slots.close()
     return slots
 
 
@@ -69,7 +68,6 @@ def sort_facts(slots: Spool, shop: Workshop) -> tuple[Spool, dict[str, int]]:
         kept = dict(zip(schema.names, (column[~copy] for column in columns), strict=True))
         facts.append(**kept, repeated=triple[~copy])
         last = [column[-1:] for column in columns]
-    facts.close()
     slots.remove()
     return facts, {split: int(again[code]) for split, code in CODES.items() if again[code]}
 
@@ -104,7 +102,6 @@ def assign(facts: Spool, rule: SplitRule, shop: Workshop, name: str) -> tuple[Sp
             sizes[code] += len(at)
         flags = split + repeated * np.uint8(REPEATED)
         done.append(head=head, relation=relation, tail=tail, row=row, flags=flags)
-    done.close()
     facts.remove()
     return done, sizes
 
@@ -147,7 +144,6 @@ def by_tail(facts: Spool, shop: Workshop) -> Spool:
     done = shop.spool("by-tail", schema)
     for columns in shop.sort(rows, schema, ("tail", "relation"), size=facts.size):
         done.append(**dict(zip(schema.names, columns, strict=True)))
-    done.close()
     return done
 
 

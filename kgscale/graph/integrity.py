@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,10 @@ def _block(file: Any) -> str | None:
     return None if left == BLOCK else known.hexdigest()
 
 
+def file_hash(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=32).hexdigest()
+
+
 def hash_files(directory: Path, names: list[str], *, threads: int) -> dict[str, Any]:
     """Size and block hashes of each file."""
 
@@ -77,20 +82,6 @@ def hash_files(directory: Path, names: list[str], *, threads: int) -> dict[str, 
 
     with ThreadPoolExecutor(threads) as pool:
         return dict(zip(names, pool.map(entry, names), strict=True))
-
-
-def sync(path: Path) -> None:
-    """Force a file or directory to disk, and a file out of the page cache.
-
-    A check that follows then reads what the disk holds.
-    """
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-        if hasattr(os, "posix_fadvise") and path.is_file():
-            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(handle)
 
 
 def check_files(directory: Path, files: dict[str, Any], *, full: bool, threads: int = 2) -> None:
@@ -123,6 +114,21 @@ def _stamp(path: Path) -> list[int]:
     except FileNotFoundError:
         raise DataError(f"{path} is missing: delete {path.parent} and it is built again") from None
     return [found.st_size, found.st_mtime_ns, found.st_ino]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path} is damaged ({error}): delete {path.parent} and it is built again"
+        ) from error
+    return found
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _load(record: Path) -> dict[str, Any]:

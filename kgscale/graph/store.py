@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
+import hashlib
 import json
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow.parquet as pq
 import torch
@@ -21,16 +19,17 @@ from torch import Tensor
 
 from kgscale.data.audit import Audit
 from kgscale.data.source import SPLITS, Source
-from kgscale.errors import ConfigError, DataError, ResourceError
+from kgscale.errors import ConfigError, DataError
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.build import build
-from kgscale.graph.integrity import check_files, hash_files, sync
+from kgscale.graph.inputs import digest_of
+from kgscale.graph.integrity import check_files, file_hash, hash_files, read_json, write_json
 from kgscale.graph.names import Names
+from kgscale.graph.publish import published, sync
 from kgscale.types import Triples
 
 SCHEMA = 1
-MANIFEST, ORIGIN = "manifest.json", "origin.json"
-REJECTED = "rejected.tsv"
+MANIFEST, ORIGIN, REJECTED, DERIVED = "manifest.json", "origin.json", "rejected.tsv", "derived"
 VERIFY = ("fast", "full")
 
 
@@ -121,6 +120,25 @@ class GraphStore:
         )
         return indptr, class_id
 
+    def derived(
+        self, kind: str, settings: Mapping[str, Any], write: Callable[[Path], None]
+    ) -> Path:
+        """A directory of things computed from this graph; ``write`` fills it the first time.
+
+        It appears whole or not at all, and is made anew if it came from another graph.
+        """
+        about = {"kind": kind, "settings": dict(settings), "fingerprint": self.fingerprint}
+        text = json.dumps(about["settings"], sort_keys=True)
+        name = f"{kind}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
+        path = self.path / DERIVED / name
+        if path.exists() and read_json(path / MANIFEST) != about:
+            shutil.rmtree(path)
+        if not path.exists():
+            with published(path) as (directory, _):
+                write(directory)
+                write_json(directory / MANIFEST, about)
+        return path
+
     def relation_classes(self) -> list[list[tuple[int, int]]]:
         """The (head class, tail class) pairs seen with each relation in train."""
         table = pq.read_table(self.path / "relations.parquet", columns=["pairs"])
@@ -131,14 +149,11 @@ class GraphStore:
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path} is not a graph store: it has no {MANIFEST}") from None
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path / MANIFEST} is damaged ({error}): delete {path} and it is built again"
-        ) from error
+    if not (path / MANIFEST).is_file():
+        raise DataError(f"{path} is not a graph store: it has no {MANIFEST}")
+    manifest = read_json(path / MANIFEST)
+    if read_json(path / ORIGIN).get("manifest") != file_hash(path / MANIFEST):
+        raise DataError(f"{path / MANIFEST} is damaged: delete {path} and it is built again")
     if manifest.get("schema") != SCHEMA:
         raise DataError(
             f"{path} has store schema {manifest.get('schema')}, this version reads {SCHEMA}: "
@@ -156,69 +171,39 @@ def prepare(
     verify: str = "fast",
 ) -> GraphStore:
     """Open the store of a source below ``root``, or build it there first."""
-    root, digest = Path(root), source.digest()
+    root = Path(root)
+    digest = digest_of(source, root)
     path = root / f"{source.name}-{digest[:16]}"
     if not path.exists():
-        with disk_errors(root):
-            _build_at(path, source, digest, threads=threads, memory=memory)
+        _build(path, source, digest, threads=threads, memory=memory)
     store = GraphStore.open(path, verify=verify)
-    found = json.loads((path / ORIGIN).read_text(encoding="utf-8"))["digest"]
-    if found != digest:
-        raise DataError(f"{path} belongs to other input ({found}): delete it")
+    if read_json(path / ORIGIN)["digest"] != digest:
+        raise DataError(f"{path} was built from other input: delete it and it is built again")
     return store
 
 
-def _build_at(path: Path, source: Source, digest: str, *, threads: int, memory: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as temporary:
-        directory, scratch = Path(temporary) / "store", Path(temporary) / "scratch"
-        directory.mkdir()
-        scratch.mkdir()
+def _build(path: Path, source: Source, digest: str, *, threads: int, memory: str) -> None:
+    with published(path) as (directory, scratch):
         audit = Audit(directory / REJECTED)
         try:
             built = build(source, directory, scratch, audit, threads=threads, memory=memory)
         finally:
             audit.close()
         names = sorted(file.name for file in directory.iterdir())
-        manifest: dict[str, Any] = {
+        files = hash_files(directory, names, threads=threads)
+        manifest = {
             "schema": SCHEMA,
             "name": source.name,
             "fingerprint": built.fingerprint,
             "counts": built.counts,
             "types": built.types,
             "input": audit.summary(),
-            "files": hash_files(directory, names, threads=threads),
+            "files": files,
             "versions": {name: version(name) for name in ("numpy", "pyarrow", "duckdb")},
         }
-        _write(directory / MANIFEST, manifest)
-        _write(directory / ORIGIN, {"digest": digest, "source": source.describe()})
-        for file in directory.iterdir():
-            sync(file)
-        check_files(directory, manifest["files"], full=True, threads=threads)
-        sync(directory)
-        _publish(directory, path)
-
-
-def _publish(directory: Path, path: Path) -> None:
-    try:
-        directory.rename(path)
-    except OSError as error:
-        # Another process built the same content meanwhile: theirs is as good.
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-    sync(path.parent)
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-@contextmanager
-def disk_errors(root: Path) -> Iterator[None]:
-    """Turn a full or unwritable disk into one line."""
-    try:
-        yield
-    except (OSError, duckdb.IOException) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise ResourceError(f"cannot write the store below {root} ({reason})") from error
+        write_json(directory / MANIFEST, manifest)
+        origin = {"digest": digest, "source": source.describe()}
+        write_json(directory / ORIGIN, origin | {"manifest": file_hash(directory / MANIFEST)})
+        for name in names:
+            sync(directory / name)
+        check_files(directory, files, full=True, threads=threads)

@@ -1,0 +1,46 @@
+"""Remember what an input hashed to, so that it is read once and not at every start."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+from kgscale.data.source import Source
+
+FILE = "inputs.json"
+SETTLED = 2.0
+"""Seconds after which a file that changes again surely gets another modification time."""
+
+
+def digest_of(source: Source, root: Path) -> str:
+    """The source's digest; from the record if its files and settings are as they were."""
+    stamp, changed = source.stamp()
+    record = _load(root / FILE)
+    if stamp in record:
+        return record[stamp]
+    started = time.time()
+    digest = source.digest()
+    if started - changed > SETTLED and source.stamp()[0] == stamp:
+        _save(root / FILE, {**record, stamp: digest})
+    return digest
+
+
+def _load(path: Path) -> dict[str, str]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _save(path: Path, record: dict[str, str]) -> None:
+    """Only a convenience: where it cannot be written the input is hashed again next time."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
