@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import duckdb
@@ -26,49 +27,67 @@ def size_in_bytes(text: str) -> int:
     return int(float(number) * (1024 if binary else 1000) ** " KMGT".index(unit or " "))
 
 
-@contextmanager
-def database(spill: Path, *, threads: int, memory: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Tables live in memory up to ``memory``, then in ``spill``."""
-    if threads < 1:
-        raise ConfigError(f"threads must be at least 1, got {threads}")
-    settings: dict[str, str | bool | int | float | list[str]] = {
-        "threads": threads,
-        "memory_limit": f"{size_in_bytes(memory)}B",
-        "temp_directory": str(spill),
-        # What a finished step has freed goes back to the system at once.
-        "allocator_flush_threshold": "16MB",
-        "allocator_bulk_deallocation_flush_threshold": "16MB",
-        "autoload_known_extensions": False,
-        "autoinstall_known_extensions": False,
-    }
-    connection = duckdb.connect(config=settings)
-    try:
-        yield connection
-    except duckdb.OutOfMemoryException as error:
-        raise ResourceError(
-            f"{memory} of memory or the disk of {spill.parent} are not enough to build the store "
-            f"({str(error).splitlines()[0]}): raise the memory setting or free disk space"
-        ) from error
-    finally:
-        connection.close()
+class Database:
+    """Tables live in memory up to ``memory``, then in the directory ``spill``."""
 
+    def __init__(self, spill: Path, *, threads: int, memory: str) -> None:
+        if threads < 1:
+            raise ConfigError(f"threads must be at least 1, got {threads}")
+        self._spill, self._memory = spill, memory
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "threads": threads,
+            "memory_limit": f"{size_in_bytes(memory)}B",
+            "temp_directory": str(spill),
+            # What a finished step has freed goes back to the system at once.
+            "allocator_flush_threshold": "16MB",
+            "allocator_bulk_deallocation_flush_threshold": "16MB",
+            "autoload_known_extensions": False,
+            "autoinstall_known_extensions": False,
+        }
+        # Any: a runtime type checker that keeps DuckDB's types alive makes it warn at exit.
+        self._connection: Any = duckdb.connect(config=settings)
 
-def run(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
-    """Do one statement to its end (a result left open would block the next)."""
-    return connection.execute(query).fetchall()
+    def __enter__(self) -> Database:
+        return self
 
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._connection.close()
+        if isinstance(error, duckdb.OutOfMemoryException):
+            raise ResourceError(
+                f"{self._memory} of memory, or the disk of {self._spill.parent}, are not enough "
+                f"({str(error).splitlines()[0]}): raise the memory setting or free disk space"
+            ) from error
 
-def stream(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.RecordBatch]:
-    """The rows of a query, a batch at a time."""
-    yield from connection.sql(query).to_arrow_reader(BATCH)
+    def run(self, query: str) -> list[tuple[Any, ...]]:
+        """Do one statement to its end (a result left open would block the next)."""
+        rows: list[tuple[Any, ...]] = self._connection.execute(query).fetchall()
+        return rows
 
+    def stream(self, query: str) -> Iterator[pa.RecordBatch]:
+        """The rows of a query, a batch at a time."""
+        yield from self._connection.sql(query).to_arrow_reader(BATCH)
 
-def feed(
-    connection: duckdb.DuckDBPyConnection,
-    name: str,
-    schema: pa.Schema,
-    rows: Iterator[list[pa.Array]],
-) -> None:
-    """Make ``name`` a view of rows that are produced while a query reads them, once."""
-    batches = (pa.record_batch(columns, schema=schema) for columns in rows)
-    connection.register(name, pa.RecordBatchReader.from_batches(schema, batches))
+    def insert(self, table: str, rows: pa.Table) -> None:
+        with self.view("arriving", rows):
+            self.run(f"INSERT INTO {table} SELECT * FROM arriving")
+
+    def sort(
+        self, rows: Iterator[list[pa.Array]], schema: pa.Schema, by: list[str]
+    ) -> Iterator[pa.RecordBatch]:
+        """Rows in the order of some columns; they may be produced as they are read."""
+        batches = (pa.record_batch(columns, schema=schema) for columns in rows)
+        with self.view("unsorted", pa.RecordBatchReader.from_batches(schema, batches)):
+            yield from self.stream(f"SELECT * FROM unsorted ORDER BY {', '.join(by)}")
+
+    @contextmanager
+    def view(self, name: str, rows: pa.Table | pa.RecordBatchReader) -> Iterator[None]:
+        self._connection.register(name, rows)
+        try:
+            yield
+        finally:
+            self._connection.unregister(name)

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from kgscale.data.database import run, stream
+from kgscale.data.database import Database
 from kgscale.data.intern import Interner
 from kgscale.data.source import Labels
 
@@ -24,16 +23,16 @@ LABEL_TYPE = pa.schema([(field, pa.string()) for field in ("key", "name", "type"
 class Vocabulary:
     """All keys of one kind (entities or relations) and what is known about them."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, kind: str, scratch: Path) -> None:
-        self.connection, self.kind = connection, kind
+    def __init__(self, database: Database, kind: str, scratch: Path) -> None:
+        self._database, self.kind = database, kind
         self.size = self.unused = self.conflicts = 0
         self._stored = self._generations = 0
         self._interner = Interner(self._store)
         self._path = scratch / f"{kind}-slot.raw"
         self._labelled = False
-        run(connection, f"CREATE TABLE {kind}_seen (slot BIGINT, key VARCHAR)")
+        database.run(f"CREATE TABLE {kind}_seen (slot BIGINT, key VARCHAR)")
         columns = ", ".join(f"{field} VARCHAR" for field in LABEL_TYPE.names)
-        run(connection, f"CREATE TABLE {kind}_label ({columns})")
+        database.run(f"CREATE TABLE {kind}_label ({columns})")
 
     def encode(self, column: pa.Array) -> NDArray[np.int64]:
         """The slot of each key."""
@@ -43,12 +42,7 @@ class Vocabulary:
         slot = np.arange(self._stored, self._stored + len(keys), dtype=np.int64)
         self._stored += len(keys)
         self._generations += 1
-        self._insert("seen", pa.table({"slot": slot, "key": keys}))
-
-    def _insert(self, table: str, rows: pa.Table) -> None:
-        self.connection.register("arriving", rows)
-        run(self.connection, f"INSERT INTO {self.kind}_{table} SELECT * FROM arriving")
-        self.connection.unregister("arriving")
+        self._database.insert(f"{self.kind}_seen", pa.table({"slot": slot, "key": keys}))
 
     def label(self, labels: Labels) -> None:
         missing = pa.nulls(len(labels.key), pa.string())
@@ -56,7 +50,7 @@ class Vocabulary:
         chunk = pa.table(
             [missing if column is None else column for column in columns], schema=LABEL_TYPE
         )
-        self._insert("label", chunk)
+        self._database.insert(f"{self.kind}_label", chunk)
         self._labelled = True
 
     def number(self) -> None:
@@ -77,7 +71,7 @@ class Vocabulary:
             query = f"""
                 SELECT key, slot, NULL::VARCHAR AS name, NULL::VARCHAR AS type
                 FROM ({query}) ORDER BY key"""
-        run(self.connection, f"CREATE TABLE {self.kind} AS {query}")
+        self._database.run(f"CREATE TABLE {self.kind} AS {query}")
         self.size = self._count(f"SELECT count(*) FROM {self.kind}")
         if self._labelled:
             self._audit_labels()
@@ -95,7 +89,7 @@ class Vocabulary:
         )
 
     def _count(self, query: str) -> int:
-        return int(run(self.connection, query)[0][0])
+        return int(self._database.run(query)[0][0])
 
     def _write_slots(self) -> None:
         ids = np.memmap(self._path, id_type(self.size), "w+", shape=(max(self._stored, 1),))
@@ -103,27 +97,26 @@ class Vocabulary:
         if self._generations > 1:
             query = f"""SELECT {self.kind}_seen.slot, {self.kind}.rowid
                 FROM {self.kind}_seen JOIN {self.kind} USING (key)"""
-        for batch in stream(self.connection, query):
+        for batch in self._database.stream(query):
             ids[batch.column(0).to_numpy()] = batch.column(1).to_numpy()
         self.ids = ids
-        run(self.connection, f"DROP TABLE {self.kind}_seen")
+        self._database.run(f"DROP TABLE {self.kind}_seen")
 
     def rows(self) -> Iterator[pa.RecordBatch]:
         """Key, name, type in the order of ids."""
         query = f"SELECT key, name, type FROM {self.kind} ORDER BY rowid"
-        yield from stream(self.connection, query)
+        yield from self._database.stream(query)
 
     def class_names(self) -> list[str]:
         """All classes that a key with facts has, sorted; they are numbered in this order."""
         if not self._labelled:
             return []
-        run(
-            self.connection,
+        self._database.run(
             f"""CREATE TABLE {self.kind}_class AS SELECT DISTINCT class
             FROM {self.kind}_label SEMI JOIN {self.kind} USING (key)
             WHERE class IS NOT NULL ORDER BY class""",
         )
-        found = run(self.connection, f"SELECT class FROM {self.kind}_class ORDER BY rowid")
+        found = self._database.run(f"SELECT class FROM {self.kind}_class ORDER BY rowid")
         return [name for (name,) in found]
 
     def classes(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32]]]:
@@ -133,7 +126,7 @@ class Vocabulary:
             SELECT DISTINCT {kind}.rowid AS id, {kind}_class.rowid::INTEGER AS class_id
             FROM {kind}_label AS label JOIN {kind} USING (key)
             JOIN {kind}_class ON label.class = {kind}_class.class ORDER BY id, class_id"""
-        for batch in stream(self.connection, query):
+        for batch in self._database.stream(query):
             yield batch.column(0).to_numpy(), batch.column(1).to_numpy()
 
 

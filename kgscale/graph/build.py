@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from kgscale.data.audit import Audit
-from kgscale.data.database import database, size_in_bytes
+from kgscale.data.database import Database, size_in_bytes
 from kgscale.data.source import SPLITS, Source
 from kgscale.data.splits import TRAIN
 from kgscale.data.spool import Array, Spool
@@ -40,13 +40,13 @@ def build(
     source: Source, directory: Path, scratch: Path, audit: Audit, *, threads: int, memory: str
 ) -> Built:
     """Write all data files of a store into ``directory``."""
-    with database(scratch / "spill", threads=threads, memory=memory) as connection:
+    with Database(scratch / "spill", threads=threads, memory=memory) as database:
         shop = Workshop(
             memory=size_in_bytes(memory) // 2,
-            connection=connection,
+            database=database,
             scratch=scratch,
-            entities=Vocabulary(connection, "entity", scratch),
-            relations=Vocabulary(connection, "relation", scratch),
+            entities=Vocabulary(database, "entity", scratch),
+            relations=Vocabulary(database, "relation", scratch),
         )
         return _build(source, directory, shop, audit)
 

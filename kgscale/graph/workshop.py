@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
-from kgscale.data.database import feed, stream
+from kgscale.data.database import Database
 from kgscale.data.source import SPLITS
 from kgscale.data.spool import PIECE, Array, Spool
 from kgscale.data.vocabulary import Vocabulary, id_type, relation_type
@@ -50,7 +49,7 @@ class Packing:
 class Workshop:
     """What is at hand while a store is built."""
 
-    connection: duckdb.DuckDBPyConnection
+    database: Database
     scratch: Path
     memory: int
     """Bytes that a step may use."""
@@ -109,10 +108,9 @@ class Workshop:
     def _order(
         self, rows: Iterator[list[Array]], schema: pa.Schema, by: list[str]
     ) -> Iterator[list[Array]]:
-        feed(self.connection, "unsorted", schema, ([*map(pa.array, row)] for row in rows))
-        for batch in stream(self.connection, f"SELECT * FROM unsorted ORDER BY {', '.join(by)}"):
+        arriving = ([*map(pa.array, row)] for row in rows)
+        for batch in self.database.sort(arriving, schema, by):
             yield [column.to_numpy() for column in batch.columns]
-        self.connection.unregister("unsorted")
 
 
 def _kinds(schema: pa.Schema) -> dict[str, np.dtype[np.generic]]:
