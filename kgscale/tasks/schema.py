@@ -17,18 +17,23 @@ _NAMES = {bool: "true or false", int: "an int", float: "a number", str: "text", 
 
 
 def check_arguments(group: str, kind: Callable[..., Any], settings: object) -> dict[str, Any]:
-    """``settings`` as arguments of ``kind``: every key is one of its, every value of its type."""
+    """``settings`` as arguments of ``kind``: every key is one of its, every value of its type.
+
+    An int where a float is asked for becomes one.
+    """
     if not isinstance(settings, Mapping):
         raise ConfigError(f"{group} needs settings of its own, got {settings!r}")
     known = list(inspect.signature(kind).parameters)
     hints = get_type_hints(kind.__init__ if inspect.isclass(kind) else kind)
     arguments = {str(key): value for key, value in settings.items() if key != "_target_"}
-    for key, value in arguments.items():
+    for key, value in list(arguments.items()):
         path = f"{group}.{key}" if group else key
         if key not in known:
             raise ConfigError(f"there is no setting {path}{_near(group, key, known)}")
         if key in hints and not fits(value, hints[key]):
             raise ConfigError(f"{path} needs {words(hints[key])}, got {value!r}")
+        if type(value) is int and float in (hints.get(key), *get_args(hints.get(key))):
+            arguments[key] = float(value)
     return arguments
 
 
