@@ -42,6 +42,7 @@ class _Pool:
             return self.executor
 
     def _enter(self, barrier: threading.Barrier) -> None:
+        torch.get_num_threads()  # or torch would take its default at its first operator here
         torch.set_num_threads(1)
         torch.set_grad_enabled(False)  # kernels have their own gradients
         self.inside.worker = True

@@ -44,6 +44,8 @@ def _log(beta: float) -> float:
 
 
 def sum_duplicates(ids: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    if not ids.shape[0]:
+        return ids, grad
     unique, place = torch.unique(ids, return_inverse=True)
     order = place.argsort(stable=True)
     length = torch.zeros_like(unique).index_add_(0, place, torch.ones_like(place))
