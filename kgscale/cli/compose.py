@@ -74,6 +74,7 @@ def _literal(overrides: Sequence[str]) -> tuple[dict[str, str], list[str]]:
         if key in VERBATIM or (key in PATHS and not special):
             literal[key] = value
         else:
+            literal.pop(key, None)  # the last one counts
             rest.append(text)
     return literal, rest
 

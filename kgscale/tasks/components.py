@@ -25,6 +25,13 @@ GROUPS: Final[dict[str, tuple[type, ...]]] = {
     "loss": (SoftmaxLoss, BCELoss, MarginLoss),
     "optimizer": (VectorOptimizer,),
 }
+GIVEN: Final[dict[str, tuple[str, ...]]] = {
+    "strategy": ("graph", "num_layers", "seed"),
+    "encoder": ("num_relations", "generator"),
+    "decoder": ("dim",),
+    "optimizer": ("tables", "vectors", "weights"),
+}
+"""What the program decides, which is no setting."""
 
 
 def target(kind: type) -> str:
@@ -37,7 +44,7 @@ def component(group: str, settings: object) -> tuple[type, dict[str, Any]]:
     path = settings.get("_target_") if isinstance(settings, Mapping) else None
     for kind in GROUPS[group]:
         if path == target(kind):
-            return kind, check_arguments(group, kind, settings)
+            return kind, check_arguments(group, kind, settings, given=GIVEN.get(group, ()))
     offered = ", ".join(map(target, GROUPS[group]))
     raise ConfigError(f"{group}._target_ is one of {offered}; got {path!r}")
 
@@ -45,9 +52,6 @@ def component(group: str, settings: object) -> tuple[type, dict[str, Any]]:
 def build(group: str, settings: object, **given: Any) -> Any:
     """An instance of the class that ``settings`` name; ``given`` comes from the program."""
     kind, arguments = component(group, settings)
-    clash = sorted(arguments.keys() & given.keys())
-    if clash:
-        raise ConfigError(f"{group}.{clash[0]} is not a setting: the program decides it")
     try:
         return kind(**arguments, **given)
     except TypeError as error:

@@ -30,7 +30,8 @@ from kgscale.tasks.directory import (
     write_json,
     write_predictions,
 )
-from kgscale.tasks.settings import RunSettings
+from kgscale.tasks.schema import from_settings
+from kgscale.tasks.settings import PenaltySettings, RunSettings
 from kgscale.tasks.usage import Usage
 from kgscale.training.data import LinkData
 from kgscale.training.distributed import agree, check_devices, is_leader, process_group
@@ -103,7 +104,7 @@ def assemble(
         seed=settings.seed,
     )
     loss = dict(settings.groups["loss"] or {})
-    n3 = loss.pop("n3", 0.0)
+    penalty = from_settings("loss", PenaltySettings, {"n3": loss.pop("n3", 0.0)})
     module = LinkPrediction(
         model=model,
         loss=build("loss", loss),
@@ -111,7 +112,7 @@ def assemble(
         graph=graph,
         known=KnownFacts(known),
         valid=valid,
-        n3=n3,
+        n3=penalty.n3,
         memory=settings.memory,
     )
     return module, strategy, spec

@@ -16,14 +16,16 @@ MIB: Final = 1 << 20
 _NAMES = {bool: "true or false", int: "an int", float: "a number", str: "text", type(None): "null"}
 
 
-def check_arguments(group: str, kind: Callable[..., Any], settings: object) -> dict[str, Any]:
+def check_arguments(
+    group: str, kind: Callable[..., Any], settings: object, *, given: Sequence[str] = ()
+) -> dict[str, Any]:
     """``settings`` as arguments of ``kind``: every key is one of its, every value of its type.
 
-    An int where a float is asked for becomes one.
+    An int where a float is asked for becomes one. What is ``given`` is no setting.
     """
     if not isinstance(settings, Mapping):
         raise ConfigError(f"{group} needs settings of its own, got {settings!r}")
-    known = list(inspect.signature(kind).parameters)
+    known = [name for name in inspect.signature(kind).parameters if name not in given]
     hints = get_type_hints(kind.__init__ if inspect.isclass(kind) else kind)
     arguments = {str(key): value for key, value in settings.items() if key != "_target_"}
     for key, value in list(arguments.items()):

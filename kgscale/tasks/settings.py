@@ -54,6 +54,17 @@ class PredictionSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PenaltySettings:
+    """The part of ``loss`` that is the same for every loss."""
+
+    n3: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.n3 < 0:
+            raise ConfigError(f"loss.n3 needs a number that isn't negative, got {self.n3}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """All of a run's settings; the six groups that name a class stay as they are written."""
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from kgscale.batch import LinkQueries, SubgraphBatch
-from kgscale.errors import ConfigError, ScoreError
+from kgscale.errors import ScoreError
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.known import KnownFacts
 from kgscale.inference.embed import GraphVectors, embed_graph
@@ -51,8 +51,6 @@ class LinkPrediction(pl.LightningModule):
         memory: int = 1 << 28,
     ) -> None:
         super().__init__()
-        if n3 < 0:
-            raise ConfigError(f"loss.n3 needs a number that isn't negative, got {n3}")
         self.model, self.loss, self._factory, self.n3 = model, loss, optimizer, n3
         self.graph, self.known, self.valid, self.memory = graph, known, valid, memory
         # Tables exchange the rows a step touched (exchange_rows), not their whole gradient.

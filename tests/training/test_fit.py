@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from rich.console import Console
 
@@ -327,20 +329,16 @@ def test_a_signal_before_any_checkpoint_keeps_the_weights(tmp_path: Path) -> Non
 
 
 def test_the_time_limit_starts_no_epoch_too_many() -> None:
-    class Decision:
-        def reduce_boolean_decision(self, decision: bool, all: bool) -> bool:
-            return decision
-
-    class Trainer:
-        strategy, current_epoch, should_stop = Decision(), 0, False
-
+    trainer = create_autospec(pl.Trainer, instance=True)
+    trainer.strategy.reduce_boolean_decision = lambda decision, all: decision
+    trainer.should_stop, trainer.current_epoch = False, 0
     clock = iter([0.0, 4.0, 8.0])
-    limit, trainer = TimeLimit(10.0, clock=lambda: next(clock)), Trainer()
+    module, limit = toys.module(), TimeLimit(10.0, clock=lambda: next(clock))
     limit.on_train_start()
-    limit.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
+    limit.on_train_epoch_end(trainer, module)
     assert not trainer.should_stop
     trainer.current_epoch = 1
-    limit.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
+    limit.on_train_epoch_end(trainer, module)
     assert trainer.should_stop
 
 

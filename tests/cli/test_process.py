@@ -1,0 +1,273 @@
+"""The program as a process: signals, launchers, another directory, an installed wheel."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import SMALL
+
+CLONE = Path(__file__).resolve().parents[2]
+LONG = ("trainer.max_epochs=100000", "trainer.patience=100000")
+PATCHED = (
+    "import time, kgscale.{module} as m, kgscale.cli; "
+    "m.{name} = lambda *a, **k: (print('NOW', flush=True), time.sleep(60)); "
+    "raise SystemExit(kgscale.cli.main())"
+)
+"""The program with one function that announces itself and takes a minute."""
+
+
+@pytest.fixture
+def own(data: Path, tmp_path: Path) -> list[str]:
+    return ["data=triples", f"data.path={data}", f"root={tmp_path / 'out'}", *SMALL]
+
+
+class Program:
+    """A child in a session of its own, whose output is read as it comes."""
+
+    def __init__(self, *arguments: str, start: tuple[str, ...] = ("-m", "kgscale")) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(CLONE), "PYTHONUNBUFFERED": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, *start, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            start_new_session=True,
+        )
+
+    def wait_for(self, word: str) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if word in line:
+                return
+        assert self.process.stderr is not None
+        raise AssertionError(f"ended without {word!r}: {self.process.stderr.read()}")
+
+    def children(self) -> list[int]:
+        """Python children; a resource tracker isn't one of the run's processes."""
+        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [
+            int(child)
+            for child in listed.split()
+            if b"--settings" in Path(f"/proc/{child}/cmdline").read_bytes()
+        ]
+
+    def end(self, *, timeout: float = 60) -> tuple[int, str]:
+        """Exit code and error output."""
+        _, error = self.process.communicate(timeout=timeout)
+        return self.process.returncode, error
+
+
+@pytest.fixture
+def programs() -> Iterator[list[Program]]:
+    started: list[Program] = []
+    yield started
+    for program in started:
+        if program.process.poll() is None:
+            program.process.kill()
+            program.process.communicate()
+
+
+def only_run(root: Path) -> Path:
+    (directory,) = (root / "out" / "link_prediction").iterdir()
+    return directory
+
+
+def check_interrupted(directory: Path) -> None:
+    results = json.loads((directory / "results.json").read_text())
+    assert results["status"] == "interrupted"
+    assert results["metrics"]["valid"]["mrr"] > 0
+    assert (directory / "model" / "model.safetensors").is_file()
+    assert list((directory / "checkpoints").glob("best-*.ckpt/tensors.safetensors"))
+
+
+def gone(process: int) -> bool:
+    """Ended, or waiting for a parent to take notice."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_help_is_quick_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, time; begin = time.monotonic(); import kgscale; from kgscale.cli import main\n"
+        "assert main(['--help']) == main(['--version']) == 0\n"
+        "assert time.monotonic() - begin < 1\n"
+        "assert not {'torch', 'hydra', 'numpy', 'rich'} & set(sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CLONE)
+    assert ended.returncode == 0, ended.stderr
+    for word in ("predict", "strategy", "neighbor", "exit codes"):
+        assert word in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
+def test_a_signal_during_training(
+    own: list[str], tmp_path: Path, programs: list[Program], number: int, code: int
+) -> None:
+    program = Program(*own, *LONG)
+    programs.append(program)
+    program.wait_for("epoch   2/")
+    program.process.send_signal(number)
+    found, error = program.end()
+    assert found == code
+    assert error.startswith("kgscale: interrupted")
+    assert error.count("\n") == 1
+    check_interrupted(only_run(tmp_path))
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_reading(own: list[str], tmp_path: Path, programs: list[Program]) -> None:
+    """No half-made store and no empty run directory stay behind."""
+    start = ("-c", PATCHED.format(module="graph.store", name="hash_files"))
+    program = Program(*own, f"store.root={tmp_path / 'stores'}", start=start)
+    programs.append(program)
+    program.wait_for("NOW")
+    program.process.send_signal(signal.SIGINT)
+    assert program.end() == (130, "kgscale: interrupted\n")
+    assert not list((tmp_path / "stores").iterdir())
+    assert not list((tmp_path / "out" / "link_prediction").iterdir())
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_the_final_evaluation(
+    own: list[str], tmp_path: Path, programs: list[Program]
+) -> None:
+    start = ("-c", PATCHED.format(module="tasks.link_prediction", name="popularity_ranker"))
+    program = Program(*own, start=start)
+    programs.append(program)
+    program.wait_for("NOW")
+    program.process.send_signal(signal.SIGINT)
+    assert program.end() == (130, "kgscale: interrupted\n")
+    check_interrupted(only_run(tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_no_orphans(
+    own: list[str], tmp_path: Path, programs: list[Program], number: int
+) -> None:
+    program = Program(*own, *LONG, "trainer=ddp")
+    programs.append(program)
+    program.wait_for("epoch   2/")
+    (child,) = program.children()
+    program.process.send_signal(number)
+    code, error = program.end()
+    assert code == 128 + number
+    assert error.startswith("kgscale: interrupted")
+    assert error.count("\n") == 1
+    assert gone(child)
+    check_interrupted(only_run(tmp_path))
+
+
+@pytest.mark.slow
+def test_a_killed_rank_ends_the_run(
+    own: list[str], tmp_path: Path, programs: list[Program]
+) -> None:
+    program = Program(*own, *LONG, "trainer=ddp")
+    programs.append(program)
+    program.wait_for("epoch   2/")
+    (child,) = program.children()
+    os.kill(child, signal.SIGKILL)
+    code, error = program.end()
+    assert code == 4
+    assert "process 1 of the run was ended by SIGKILL" in error
+    assert error.count("\n") == 1
+    assert list(only_run(tmp_path).glob("checkpoints/best-*.ckpt"))
+
+
+@pytest.mark.slow
+def test_a_killed_parent_leaves_no_orphans(own: list[str], programs: list[Program]) -> None:
+    program = Program(*own, *LONG, "trainer=ddp")
+    programs.append(program)
+    program.wait_for("epoch   2/")
+    (child,) = program.children()
+    program.process.kill()
+    program.end()
+    for _ in range(300):
+        if gone(child):
+            return
+        time.sleep(0.1)
+    os.kill(child, signal.SIGKILL)
+    raise AssertionError("the child outlived its parent")
+
+
+@pytest.mark.slow
+def test_a_sweep_over_processes_makes_a_directory_for_each(own: list[str], tmp_path: Path) -> None:
+    ended = Program("-m", *own, "seed=0,1", "trainer=ddp", "predictions.count=0").end(timeout=200)
+    assert ended == (0, "")
+    found = [json.loads(file.read_text()) for file in tmp_path.glob("out/*/*/results.json")]
+    assert sorted(results["seed"] for results in found) == [0, 1]
+    assert len(list((tmp_path / "out" / "link_prediction").iterdir())) == 2
+
+
+@pytest.mark.slow
+def test_torchrun_makes_one_directory(own: list[str], tmp_path: Path) -> None:
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0")
+    start = (*launcher, "-m", "kgscale", "train")
+    code, error = Program(*own, "trainer=ddp", start=start).end(timeout=200)
+    assert code == 0, error
+    assert json.loads((only_run(tmp_path) / "results.json").read_text())["status"] == "done"
+
+
+@pytest.mark.slow
+def test_processes_and_one_alone_agree(own: list[str], tmp_path: Path) -> None:
+    """Half the batch on each of two ranks: the same losses as one process."""
+    losses = []
+    exact = ("strategy.fanout=[-1]", "encoder.dropout=0", "trainer.max_epochs=2")
+    for name, batch, trainer in (("one", 16, "cpu"), ("two", 8, "ddp")):
+        more = [*exact, f"strategy.batch_size={batch}", f"trainer={trainer}"]
+        assert Program(*own, f"root={tmp_path / name}", *more).end(timeout=200) == (0, "")
+        (file,) = (tmp_path / name).glob("*/*/metrics.csv")
+        header, *rows = file.read_text().splitlines()
+        column = header.split(",").index("train/loss")
+        losses.append([float(row.split(",")[column]) for row in rows if row.split(",")[column]])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_works_elsewhere(own: list[str], tmp_path: Path) -> None:
+    """``conf/`` is found inside the wheel, from any directory."""
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(tmp_path)]
+    subprocess.run([*build, str(CLONE)], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    place = tmp_path / "place"
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(place)]
+    subprocess.run([*install, str(wheel)], check=True, capture_output=True)
+    assert (place / "kgscale" / "conf" / "config.yaml").is_file()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(place)}
+    where = "import kgscale, sys; sys.exit(not kgscale.__file__.startswith(sys.argv[1]))"
+    for command in (["-c", where, str(place)], ["-m", "kgscale", *own]):
+        ended = subprocess.run(
+            [sys.executable, *command],
+            cwd=elsewhere,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert ended.returncode == 0, ended.stderr
+    assert (only_run(tmp_path) / "results.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.shared_data
+def test_a_real_data_set(shared_data: Path, tmp_path: Path) -> None:
+    own = ["data=triples", f"data.path={shared_data / 'umls'}", f"root={tmp_path / 'out'}"]
+    assert Program(*own, "trainer.max_epochs=5").end(timeout=200) == (0, "")
+    results = json.loads((only_run(tmp_path) / "results.json").read_text())
+    assert results["metrics"]["valid"]["mrr"] > 0.6

