@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any
 
@@ -46,6 +47,7 @@ class Database:
         }
         # Any: a runtime type checker that keeps DuckDB's types alive makes it warn at exit.
         self._connection: Any = duckdb.connect(config=settings)
+        self._lock = Lock()
 
     def __enter__(self) -> Database:
         return self
@@ -73,7 +75,8 @@ class Database:
         yield from self._connection.sql(query).to_arrow_reader(BATCH)
 
     def insert(self, table: str, rows: pa.Table) -> None:
-        with self.view("arriving", rows):
+        """Also from several threads at once."""
+        with self._lock, self.view("arriving", rows):
             self.run(f"INSERT INTO {table} SELECT * FROM arriving")
 
     def sort(

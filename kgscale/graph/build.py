@@ -6,6 +6,7 @@ streams. The files depend on the facts and labels alone: not on threads or the o
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def build(
     """Write all data files of a store into ``directory``."""
     with Database(scratch / "spill", threads=threads, memory=memory) as database:
         shop = Workshop(
+            threads=threads,
             memory=size_in_bytes(memory) // 2,
             database=database,
             scratch=scratch,
@@ -119,6 +121,10 @@ def write_graph(
             offsets=np.concatenate([[0], np.cumsum(sizes)]),
         )
 
-    adjacency("train", lambda flags: split_of(flags) == TRAIN)
-    adjacency("known", lambda flags: flags & REPEATED == 0)
+    masks: dict[str, Mask] = {
+        "known": lambda flags: flags & REPEATED == 0,
+        "train": lambda flags: split_of(flags) == TRAIN,
+    }
+    with ThreadPoolExecutor(shop.threads) as pool:
+        list(pool.map(adjacency, masks, masks.values()))
     tails.remove()

@@ -124,7 +124,7 @@ def _class_pairs(classes: Classes, facts: Spool) -> NDArray[np.int64]:
     for head, relation, tail, flags in facts.pieces("head", "relation", "tail", "flags"):
         train = split_of(flags) == TRAIN
         if size == 1 and len(classes.class_id) == len(classes.indptr) - 1:
-            code = relation[train].astype(np.int64)
+            code = np.flatnonzero(np.bincount(relation[train]))
         else:
             code = np.concatenate(
                 [

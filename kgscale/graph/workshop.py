@@ -51,6 +51,7 @@ class Workshop:
 
     database: Database
     scratch: Path
+    threads: int
     memory: int
     """Bytes that a step may use."""
     entities: Vocabulary
