@@ -34,7 +34,7 @@ class Database:
     def __init__(self, spill: Path, *, threads: int, memory: str) -> None:
         if threads < 1:
             raise ConfigError(f"threads must be at least 1, got {threads}")
-        self._spill, self._memory = spill, memory
+        self._memory = memory
         settings: dict[str, str | bool | int | float | list[str]] = {
             "threads": threads,
             "memory_limit": f"{size_in_bytes(memory)}B",
@@ -61,7 +61,7 @@ class Database:
         self._connection.close()
         if isinstance(error, duckdb.OutOfMemoryException):
             raise ResourceError(
-                f"{self._memory} of memory, or the disk of {self._spill.parent}, are not enough "
+                f"{self._memory} of memory, or the free disk space, cannot hold the build "
                 f"({str(error).splitlines()[0]}): raise the memory setting or free disk space"
             ) from error
 

@@ -1,0 +1,43 @@
+"""The YAML files mirror the constructors they name."""
+
+from __future__ import annotations
+
+import inspect
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from kgscale.data.hpo import HumanPhenotypeOntology
+from kgscale.data.source import Source
+from kgscale.data.triples import TripleFiles
+
+FILES = {"hpo": HumanPhenotypeOntology, "triples": TripleFiles}
+CONF = Path(__file__).parents[2] / "conf" / "data"
+
+
+@pytest.mark.parametrize(("name", "kind"), FILES.items())
+def test_same_keys_and_defaults(name: str, kind: type, tmp_path: Path) -> None:
+    file = CONF / f"{name}.yaml"
+    loaded: Any = OmegaConf.load(file)
+    assert loaded.pop("_target_") == f"{kind.__module__}.{kind.__qualname__}"
+    settings: Any = OmegaConf.to_container(loaded)
+    parameters = inspect.signature(kind).parameters
+    assert list(settings) == list(parameters)
+    for key, parameter in parameters.items():
+        if parameter.default is not inspect.Parameter.empty:
+            default = parameter.default
+            assert settings[key] == (list(default) if isinstance(default, tuple) else default)
+    if "path" in settings:
+        settings["path"] = str(tmp_path)
+    assert isinstance(kind(**settings), Source)
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("# ")
+    for before, line in pairwise(lines[1:]):
+        assert line.startswith("#") or before.startswith("#"), f"{line} has no comment"
+
+
+def test_every_file_is_listed() -> None:
+    assert {file.stem for file in CONF.glob("*.yaml")} == set(FILES)
