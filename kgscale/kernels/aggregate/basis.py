@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kgscale.kernels.aggregate import numba_tier, torch_tier
-from kgscale.kernels.aggregate.edges import EDGES, ROW_GRAIN, edge_arrays, numpy_arrays
+from kgscale.kernels.aggregate.edges import EDGES, edge_arrays, grain, numpy_arrays
 from kgscale.kernels.threads import run_blocks, run_slices, run_tasks
 from kgscale.types import EdgeSource, EdgeType, EdgeWeight, Indptr, Vectors
 
@@ -101,7 +101,12 @@ def _sum_cpu(x: Tensor, coefficient: Tensor, *edges: Tensor) -> Tensor:
     targets = edges[1].shape[0] - 1
     out = x.new_empty(targets, coefficient.shape[1], x.shape[1])
     arrays = numpy_arrays(out, x, coefficient, *edges)
-    run_slices(lambda *rows: numba_tier.basis_forward(*arrays, 0, *rows), targets, grain=ROW_GRAIN)
+    work = edges[2].shape[0] * out[:1].numel()
+    run_slices(
+        lambda *rows: numba_tier.basis_forward(*arrays, 0, *rows),
+        targets,
+        grain=grain(targets, work),
+    )
     return out
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kgscale.kernels.aggregate import numba_tier, torch_tier
-from kgscale.kernels.aggregate.edges import EDGES, ROW_GRAIN, edge_arrays, numpy_arrays
+from kgscale.kernels.aggregate.edges import EDGES, edge_arrays, grain, numpy_arrays
 from kgscale.kernels.threads import run_slices
 from kgscale.types import EdgeSource, EdgeType, EdgeWeight, Indptr, Vectors
 
@@ -83,8 +83,8 @@ def _forward_cpu(x: Tensor, vector: Tensor, *rest: Any) -> Tensor:
     targets = edges[1].shape[0] - 1
     out = x.new_empty(targets, -(-vector.shape[0] // per_slot), x.shape[1])
     arrays = numpy_arrays(out, x, vector, *edges)
-    kernel = FORWARD[compose]
-    run_slices(lambda *rows: kernel(*arrays, per_slot, *rows), targets, grain=ROW_GRAIN)
+    kernel, work = FORWARD[compose], edges[2].shape[0] * x.shape[1]
+    run_slices(lambda *rows: kernel(*arrays, per_slot, *rows), targets, grain=grain(targets, work))
     return out
 
 
@@ -95,9 +95,10 @@ def _backward_cpu(grad: Tensor, x: Tensor, vector: Tensor, *rest: Any) -> tuple[
         return torch_tier.compose_backward(grad, x, vector, *rest)
     grad_x, grad_r = torch.zeros_like(x), torch.zeros_like(vector)
     arrays = numpy_arrays(grad_x, grad_r, grad, x, vector, *edges)
-    kernel = BACKWARD[compose]
+    kernel, work = BACKWARD[compose], 2 * edges[2].shape[0] * x.shape[1]
     columns = x.shape[1] // 2 if compose == "rotate" else x.shape[1]
-    run_slices(lambda *slices: kernel(*arrays, per_slot, *slices), columns, grain=COLUMNS)
+    least = grain(columns, work, unit=COLUMNS)
+    run_slices(lambda *slices: kernel(*arrays, per_slot, *slices), columns, grain=least)
     return grad_x, grad_r
 
 

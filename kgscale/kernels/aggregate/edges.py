@@ -15,8 +15,13 @@ from kgscale.types import EdgeSource, EdgeType, EdgeWeight, Indptr
 
 EDGES = "Tensor weight, Tensor indptr, Tensor source, Tensor relation"
 """In the schema of an operator."""
-ROW_GRAIN = 256
-"""Rows that are worth a thread."""
+WORTH = 1 << 20
+"""Multiply-adds that are worth another thread (some 300 microseconds)."""
+
+
+def grain(total: int, work: int, *, unit: int = 1) -> int:
+    """How much of ``total`` is worth a thread where all of it is ``work`` multiply-adds."""
+    return max(1, -(-total // (unit * max(1, work // WORTH)))) * unit
 
 
 def edge_arrays(
@@ -48,5 +53,5 @@ def relation_mean_weight(indptr: Indptr, relation: EdgeType, num_relations: int)
         count = np.zeros(num_relations, np.int32)
         numba_tier.relation_weight(*arrays, count, start, stop)
 
-    run_slices(rows, indptr.shape[0] - 1, grain=ROW_GRAIN)
+    run_slices(rows, indptr.shape[0] - 1, grain=grain(indptr.shape[0], relation.shape[0] * 16))
     return out
