@@ -9,7 +9,7 @@ import numpy as np
 from kgscale.kernels.compile import compiled, prefetch
 
 AHEAD = 3
-"""Rows between asking for a row and reading it: a miss is a missing page's address, too."""
+"""Rows between asking for a row and reading it."""
 LINE = 16
 """Numbers of float32 in a cache line."""
 
