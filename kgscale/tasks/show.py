@@ -119,10 +119,10 @@ def evaluation(content: Mapping[str, Any]) -> Table:
 def predictions(columns: Mapping[str, Sequence[Any]], title: str) -> Table:
     """Ranked triples by name; known facts are marked where there are any."""
     table, mark = _table(title), any(columns["known"])
-    table.add_column("", justify="right")
+    table.add_column("", justify="right", no_wrap=True)
     for name in ("head", "relation", "tail"):
         table.add_column(name, overflow="fold")
-    table.add_column("probability", justify="right")
+    table.add_column("probability", justify="right", overflow="fold")
     if mark:
         table.add_column("known")
     for row in range(len(columns["head"])):

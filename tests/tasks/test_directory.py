@@ -1,0 +1,83 @@
+"""The run directory and its files."""
+
+from __future__ import annotations
+
+import csv
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from kgscale.errors import ResourceError
+from kgscale.tasks.directory import (
+    make_directory,
+    run_directory,
+    versions,
+    write_json,
+    write_predictions,
+    write_text,
+)
+
+COLUMNS = {
+    "head": ["a\tb", "ö"],
+    "relation": ["r", "r"],
+    "tail": ["line\nend", '"quoted"'],
+    "score": [0.5, 0.25],
+    "rank": [1, 2],
+    "known": [False, True],
+}
+
+
+def test_a_failed_run_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), run_directory(tmp_path, "task", "a: 1\n"):
+        raise KeyboardInterrupt
+    assert not list((tmp_path / "task").iterdir())
+
+
+def test_what_a_failed_run_has_made_stays(tmp_path: Path) -> None:
+    with suppress(ValueError), run_directory(tmp_path, "task", "a: 1\n") as path:
+        (path / "checkpoints").mkdir()
+        raise ValueError
+    assert (path / "config.yaml").read_text() == "a: 1\n"
+
+
+def test_each_run_has_its_own(tmp_path: Path) -> None:
+    assert len({make_directory(tmp_path, "task") for _ in range(5)}) == 5
+
+
+def test_predictions_come_back_whatever_the_keys_hold(tmp_path: Path) -> None:
+    write_predictions(tmp_path, COLUMNS)
+    with (tmp_path / "predictions.tsv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    for name in ("head", "relation", "tail"):
+        assert [row[name] for row in rows] == COLUMNS[name]
+    assert pq.read_table(tmp_path / "predictions.parquet").to_pydict() == COLUMNS
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "predictions.tsv",
+        "predictions.parquet",
+    }
+
+
+def test_no_predictions_have_the_same_columns(tmp_path: Path) -> None:
+    write_predictions(tmp_path, {name: [] for name in COLUMNS})
+    schema = pq.read_schema(tmp_path / "predictions.parquet")
+    assert schema.field("head").type == pa.string()
+    assert schema.field("rank").type == pa.int64()
+
+
+def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for write in (
+        lambda: write_text(tmp_path / "file" / "x", ""),
+        lambda: write_json(tmp_path / "none" / "x", {}),
+        lambda: write_predictions(tmp_path / "none", COLUMNS),
+        lambda: make_directory(tmp_path / "file", "task"),
+    ):
+        with pytest.raises(ResourceError, match="can't be"):
+            write()
+
+
+def test_versions_name_what_numbers_depend_on() -> None:
+    assert {"kgscale", "torch", "numba"} <= versions().keys()
