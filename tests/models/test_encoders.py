@@ -73,8 +73,7 @@ def test_rgcn_layer_equals_a_matrix_per_relation(normalize: str) -> None:
     layer = RGCN(num_relations=RELATIONS, dim=DIM, num_bases=2, normalize=normalize, dropout=0.0)  # type: ignore[arg-type]
     torch.nn.init.ones_(layer.update[0].gain)
     x = torch.randn(ENTITIES, DIM)
-    bases = layer.basis[0].view(2, DIM, DIM)
-    matrix = torch.einsum("rb,bij->rij", layer.coefficient[0], bases)
+    matrix = torch.einsum("rb,bij->rij", layer.coefficient[0], layer.basis[0])
     found = edges()
     message = torch.zeros(ENTITIES, DIM)
     for target, kind, source in found:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kgscale.batch import Block
 from kgscale.errors import ConfigError
-from kgscale.kernels.aggregate import aggregate_basis, relation_mean_weight, row_mean_weight
+from kgscale.kernels.aggregate import basis_linear, relation_mean_weight, row_mean_weight
 from kgscale.models.encoders.base import Encoder, Update, glorot
 
 Normalize = Literal["relation", "degree"]
@@ -60,7 +60,7 @@ class RGCN(Encoder):
             return nn.ParameterList(glorot(*shape, generator=generator) for _ in range(num_layers))
 
         self.coefficient = weights(2 * num_relations, num_bases)
-        self.basis = weights(num_bases * dim, dim)
+        self.basis = weights(num_bases, dim, dim)
         self.loop = weights(dim, dim)
         self.update = nn.ModuleList(
             Update(dim=dim, dropout=dropout, residual=residual) for _ in range(num_layers)
@@ -77,10 +77,16 @@ class RGCN(Encoder):
             weight = row_mean_weight(block.indptr, num_edges=block.source.shape[0])
         else:
             weight = relation_mean_weight(block.indptr, block.relation, 2 * self.num_relations)
-        message = aggregate_basis(
-            x, self.coefficient[index], weight, block.indptr, block.source, block.relation
+        message = basis_linear(
+            x,
+            self.coefficient[index],
+            self.basis[index],
+            weight,
+            block.indptr,
+            block.source,
+            block.relation,
         )
         own = x[block.start : block.start + block.num_targets]
-        mixed = message.flatten(1) @ self.basis[index] + own @ self.loop[index]
+        mixed = message + own @ self.loop[index]
         out: Tensor = self.update[index](own, mixed)
         return out
