@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import importlib.util
 import json
 import time
@@ -11,14 +13,16 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 import kgscale
 from kgscale.cli import compose
 from kgscale.cli.conf import conf_directory, groups
 from kgscale.errors import ConfigError
 from kgscale.graph.store import prepare
+from kgscale.tasks import show
 from kgscale.tasks.components import GROUPS, build, component
-from kgscale.tasks.link_prediction import assemble
+from kgscale.tasks.link_prediction import assemble, train
 from kgscale.tasks.settings import RunSettings
 from tests.cli.conftest import SMALL, Command
 
@@ -107,19 +111,34 @@ def test_one_triple_is_told_or_trained(command: Command, tmp_path: Path) -> None
     assert "one" in error
 
 
-SETTINGS: list[tuple[str, str]] = [
+OVERRIDES: list[tuple[str, str]] = [
     ("strategy=nieghbor", "did you mean neighbor"),
     ("encoder=null", "encoder is one of"),
     ("strategy.fanout=[0]", "strategy.fanout needs one positive int per layer"),
+    ("encoder.dimm=8", "did you mean encoder.dim"),
+    ("enocder.dim=8", "did you mean encoder.dim"),
+    ("encoder.dim=abc", "encoder.dim needs an int, got 'abc'"),
+    ("trainer.max_epochs=abc", "trainer.max_epochs needs an int"),
+    ("root=", "root= has no value"),
+    ("data.path=", "data.path= has no value"),
+    ("data.path=null", "data.path is not set"),
+    ("+more=1", "more"),
+    ("~optimizer", "optimizer is not set"),
+    ("seed=0,1", "several values need -m"),
+    ("seed", "neither a command nor key=value"),
+    ("--verbose", "not a flag"),
+    ("--cfg", "--cfg job"),
+    ("encoder._target_=os.system", "encoder._target_ is one of"),
+    ("+encoder.num_relations=3", "encoder.num_relations"),
+]
+
+VALUES: list[tuple[str, str]] = [
     ("strategy.fanout=[5,5]", "encoder.num_layers is 1"),
     ("strategy.fanout=8", "strategy.fanout needs a list"),
     ("strategy.candidates=foo", "strategy.candidates"),
     ("strategy.candidates=0", "strategy.candidates"),
     ("strategy.batch_size=0", "strategy.batch_size"),
-    ("encoder.dimm=8", "did you mean encoder.dim"),
-    ("enocder.dim=8", "did you mean encoder.dim"),
     ("encoder.dim=-3", "encoder.dim needs a positive int"),
-    ("encoder.dim=abc", "encoder.dim needs an int, got 'abc'"),
     ("encoder.dim=7", "even encoder.dim"),
     ("encoder.dropout=1.5", "encoder.dropout"),
     ("encoder.compose=add", "encoder.compose"),
@@ -127,7 +146,6 @@ SETTINGS: list[tuple[str, str]] = [
     ("optimizer.lr=fast", "optimizer.lr needs a number"),
     ("optimizer.method=sgd", "optimizer.method"),
     ("loss.n3=-1", "loss.n3"),
-    ("trainer.max_epochs=abc", "trainer.max_epochs needs an int"),
     ("trainer.max_epochs=0", "trainer.max_epochs needs a positive int"),
     ("trainer.devices=true", "trainer.devices needs an int"),
     ("trainer.accelerator=tpu", "trainer.accelerator needs one of cpu, gpu, auto"),
@@ -142,31 +160,39 @@ SETTINGS: list[tuple[str, str]] = [
     ("store.memory=lots", "store.memory needs a size"),
     ("store.verify=never", "store.verify"),
     ("task.name=other", "task.name"),
-    ("root=", "root= has no value"),
-    ("data.path=", "data.path= has no value"),
-    ("data.path=null", "data.path is not set"),
     ("data.max_rejected=2", "data.max_rejected"),
     ("data.split=[1,0]", "data.split"),
-    ("+more=1", "more"),
-    ("~optimizer", "optimizer is not set"),
-    ("seed=0,1", "several values need -m"),
-    ("seed", "neither a command nor key=value"),
-    ("--verbose", "not a flag"),
-    ("--cfg", "--cfg job"),
-    ("encoder._target_=os.system", "encoder._target_ is one of"),
     ("encoder._target_=kgscale.models.encoders.RGCN", "encoder._target_ is one of"),
     ("encoder._target_=kgscale.models.encoders.rgcn.RGCN.__init__", "_target_ is one of"),
-    ("+encoder.num_relations=3", "encoder.num_relations"),
 ]
 
 
-@pytest.mark.parametrize(("override", "words"), SETTINGS, ids=[key for key, _ in SETTINGS])
-def test_bad_settings(
+@pytest.mark.parametrize(("override", "words"), OVERRIDES, ids=[key for key, _ in OVERRIDES])
+def test_bad_overrides(
     command: Command, data: Path, tmp_path: Path, override: str, words: str
 ) -> None:
     """Found before anything is read."""
     error = wrong(command, tmp_path, 2, "data=triples", f"data.path={data}", override)
     assert words in error
+
+
+@pytest.fixture(scope="module")
+def composed(data: Path) -> dict[str, Any]:
+    return compose.settings(["data=triples", f"data.path={data}", *SMALL])
+
+
+@pytest.mark.parametrize(("override", "words"), VALUES, ids=[key for key, _ in VALUES])
+def test_bad_values(composed: dict[str, Any], tmp_path: Path, override: str, words: str) -> None:
+    """The same below Hydra, whose compose takes most of the time of such a test."""
+    settings = copy.deepcopy({**composed, "root": str(tmp_path)})
+    *path, last = override.partition("=")[0].split(".")
+    place = functools.reduce(lambda inner, key: inner[key], path, settings)
+    place[last] = yaml.safe_load(override.partition("=")[2])
+    with pytest.raises(ConfigError) as caught:
+        train(settings, config="", console=show.console(quiet=True))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_mistyped_command(command: Command, tmp_path: Path) -> None:
