@@ -31,9 +31,7 @@ def adjacency(triples: Triples, *, num_entities: int, num_relations: int) -> Adj
     )
 
 
-def random_triples(
-    count: int, *, num_entities: int, num_relations: int, seed: int = 0
-) -> Triples:
+def random_triples(count: int, *, num_entities: int, num_relations: int, seed: int = 0) -> Triples:
     """About ``count`` distinct triples, sorted."""
     generator = torch.Generator().manual_seed(seed)
     columns = [

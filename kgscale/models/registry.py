@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from kgscale.errors import DataError
+from kgscale.errors import DataError, ResourceError
 from kgscale.models.decoders import ComplEx, DistMult
 from kgscale.models.encoders import RGCN, CompGCN, EmbeddingOnly
 from kgscale.models.entities import EntityTable
@@ -48,11 +49,17 @@ def build_model(spec: dict[str, Any], *, seed: int) -> LinkModel:
 
 
 def save_model(model: nn.Module, spec: dict[str, Any], directory: Path) -> None:
-    """Write ``model.safetensors`` and ``model.json``."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Write ``model.safetensors`` and ``model.json``; the directory appears when both are whole."""
+    temporary = directory.with_name(f".{directory.name}.tmp")
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
-    save_file(state, directory / _WEIGHTS)
-    (directory / _SPEC).write_text(json.dumps(spec, indent=2) + "\n")
+    try:
+        temporary.mkdir(parents=True)
+        save_file(state, temporary / _WEIGHTS)
+        (temporary / _SPEC).write_text(json.dumps(spec, indent=2) + "\n")
+        temporary.rename(directory)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise ResourceError(f"{directory}: the model can't be written ({error})") from error
 
 
 def load_model(directory: Path) -> tuple[LinkModel, dict[str, Any]]:

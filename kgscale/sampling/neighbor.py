@@ -56,9 +56,8 @@ class NeighborStrategy:
         self.graph, self.queries = graph, TrainQueries(graph)
         self.num_entities = graph.indptr.shape[0] - 1
         self.batch_size, self.per_relation, self.seed = batch_size, per_relation, seed
-        self.candidates = (
-            None if isinstance(candidates, str) else min(candidates, self.num_entities)
-        )
+        enough = isinstance(candidates, str) or candidates >= self.num_entities
+        self.candidates = None if enough else int(candidates)
         self._order: dict[int, Int64[Tensor, " query"]] = {}
 
     def describe(self) -> str:

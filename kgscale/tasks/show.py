@@ -62,6 +62,20 @@ def graph(store: GraphStore) -> Iterator[str]:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
         yield f"lines left out: {reasons} (listed in {store.path / REJECTED})"
     yield from (f"note: {note}" for note in told["notes"])
+    yield from _oddities(store.manifest["counts"])
+
+
+def _oddities(counts: Mapping[str, Any]) -> Iterator[str]:
+    """What is kept although a reader might not expect it."""
+    repeated = sum(counts["duplicates"].values())
+    if repeated:
+        yield f"note: {repeated:,} repeated triples count once"
+    if counts["in_several_splits"]:
+        yield f"note: {counts['in_several_splits']:,} triples stand in several splits"
+    unseen = counts["triples_with_unseen_entity"]
+    if any(unseen.values()):
+        asked = ", ".join(f"{count:,} {split}" for split, count in unseen.items() if count)
+        yield f"note: triples with an entity that train lacks, kept: {asked}"
 
 
 def outcome(results: Mapping[str, Any]) -> Table:

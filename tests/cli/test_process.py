@@ -125,8 +125,9 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143)],
 )
+@pytest.mark.slow
 def test_a_signal_during_training(
     own: list[str], tmp_path: Path, programs: list[Program], number: int, code: int
 ) -> None:

@@ -158,8 +158,8 @@ def test_a_residual_encoder_starts_as_the_embedding_only_model(encoder: str) -> 
 
 def test_a_saved_model_is_rebuilt_exactly(tmp_path: Any) -> None:
     model = build_model(spec("CompGCN", "ComplEx"), seed=3)
-    save_model(model, spec("CompGCN", "ComplEx"), tmp_path)
-    loaded, found = load_model(tmp_path)
+    save_model(model, spec("CompGCN", "ComplEx"), tmp_path / "model")
+    loaded, found = load_model(tmp_path / "model")
     assert found == spec("CompGCN", "ComplEx")
     for name, value in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value)

@@ -38,6 +38,10 @@ class Encoder(nn.Module, ABC):
         super().__init__()
         if dim < 1:
             raise ConfigError(f"encoder.dim needs a positive int, got {dim}")
+        if num_layers < 0:
+            raise ConfigError(f"encoder.num_layers needs an int of at least 0, got {num_layers}")
+        if scale < 0:
+            raise ConfigError(f"encoder.scale needs a number of at least 0, got {scale}")
         self.num_relations, self.dim, self.num_layers = num_relations, dim, num_layers
         self.relation = nn.Parameter(torch.empty(2 * num_relations, dim))
         with torch.no_grad():
