@@ -278,6 +278,18 @@ def test_every_trainer_and_experiment_composes() -> None:
             assert RunSettings.of(compose.settings([f"{group}={option}"])).seed >= 0
 
 
+@pytest.mark.parametrize("name", groups()["experiment"])
+def test_an_experiment_overrides_every_other_default(name: str) -> None:
+    settings = compose.settings([f"experiment={name}"])
+    written = yaml.safe_load((conf_directory() / "experiment" / f"{name}.yaml").read_text())
+    written.pop("defaults", None)
+    for group, values in written.items():
+        assert settings[group] == {**settings[group], **values}
+    assert settings["evaluation"]["test"]
+    assert not compose.settings([])["evaluation"]["test"]
+
+
+
 @pytest.mark.slow
 @pytest.mark.shared_data
 @pytest.mark.parametrize("name", groups()["experiment"])
