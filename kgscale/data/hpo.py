@@ -6,8 +6,8 @@ import hashlib
 import importlib.util
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +96,24 @@ def _paths() -> tuple[Path, ...]:
 
 def _facts(audit: Audit, names: defaultdict[str, Counter[str]]) -> Iterator[Facts]:
     ontology, diseases, genes = _paths()
-    for triples in (_terms(ontology, names), _diseases(diseases, names), _genes(genes, names)):
-        while chunk := list(islice(triples, CHUNK)):
-            audit.accept(len(chunk))
-            head, relation, tail = (
-                pa.array(column, pa.string()) for column in zip(*chunk, strict=True)
-            )
-            yield Facts(split="open", head=head, relation=relation, tail=tail)
+    triples = _once(
+        chain(_terms(ontology, names), _diseases(diseases, names), _genes(genes, names))
+    )
+    while chunk := list(islice(triples, CHUNK)):
+        audit.accept(len(chunk))
+        head, relation, tail = (
+            pa.array(column, pa.string()) for column in zip(*chunk, strict=True)
+        )
+        yield Facts(split="open", head=head, relation=relation, tail=tail)
+
+
+def _once(triples: Iterable[Triple]) -> Iterator[Triple]:
+    """A source cites a fact once per reference, and a gene's disease once per phenotype."""
+    seen: set[Triple] = set()
+    for triple in triples:
+        if triple not in seen:
+            seen.add(triple)
+            yield triple
 
 
 def _terms(path: Path, names: defaultdict[str, Counter[str]]) -> Iterator[Triple]:
