@@ -6,6 +6,7 @@ so that the losses of several ranks add up to the loss of the joined batch.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Final, Protocol, runtime_checkable
 
 import torch
@@ -172,8 +173,29 @@ def _weights(query: LinkQueries, scores: Scores) -> Float[Tensor, " candidate"]:
     return scores.new_ones(scores.shape[1]) if weight is None else weight
 
 
-class SoftmaxLoss:
+class ScoreLoss(ABC):
+    """A loss that needs nothing but the scores."""
+
+    @abstractmethod
+    def of(self, scores: Scores, query: LinkQueries) -> Scalar: ...
+
+    def __call__(
+        self,
+        question: Questions,
+        candidate: Candidates,
+        query: LinkQueries,
+        *,
+        compare: Compare,
+        product: torch.dtype | None,
+    ) -> Scalar:
+        return self.of(compare(question, candidate), query)
+
+
+class SoftmaxLoss(ScoreLoss):
     """See :func:`softmax_loss`; fused where the decoder is a matrix product."""
+
+    def of(self, scores: Scores, query: LinkQueries) -> Scalar:
+        return softmax_loss(scores, query)
 
     def __call__(
         self,
@@ -186,10 +208,10 @@ class SoftmaxLoss:
     ) -> Scalar:
         if product is not None:
             return fused_softmax_loss(question, candidate, query, dtype=product)
-        return softmax_loss(compare(question, candidate), query)
+        return super().__call__(question, candidate, query, compare=compare, product=None)
 
 
-class BCELoss:
+class BCELoss(ScoreLoss):
     """See :func:`bce_loss`."""
 
     def __init__(self, *, smoothing: float = 0.0) -> None:
@@ -197,19 +219,11 @@ class BCELoss:
             raise ConfigError(f"loss.smoothing needs a share in [0, 1), got {smoothing}")
         self.smoothing = smoothing
 
-    def __call__(
-        self,
-        question: Questions,
-        candidate: Candidates,
-        query: LinkQueries,
-        *,
-        compare: Compare,
-        product: torch.dtype | None,
-    ) -> Scalar:
-        return bce_loss(compare(question, candidate), query, smoothing=self.smoothing)
+    def of(self, scores: Scores, query: LinkQueries) -> Scalar:
+        return bce_loss(scores, query, smoothing=self.smoothing)
 
 
-class MarginLoss:
+class MarginLoss(ScoreLoss):
     """See :func:`margin_loss`."""
 
     def __init__(self, *, margin: float = 1.0) -> None:
@@ -217,13 +231,5 @@ class MarginLoss:
             raise ConfigError(f"loss.margin needs a positive number, got {margin}")
         self.margin = margin
 
-    def __call__(
-        self,
-        question: Questions,
-        candidate: Candidates,
-        query: LinkQueries,
-        *,
-        compare: Compare,
-        product: torch.dtype | None,
-    ) -> Scalar:
-        return margin_loss(compare(question, candidate), query, margin=self.margin)
+    def of(self, scores: Scores, query: LinkQueries) -> Scalar:
+        return margin_loss(scores, query, margin=self.margin)
