@@ -3,7 +3,7 @@
 ``import kgscale`` is quick: what is heavy is imported when it is first used.
 
     run = kgscale.train("experiment=demo")
-    run.predict(head="Marfan syndrome", relation="has_phenotype", k=10)
+    run.predict(head="Joubert syndrome 24", relation="has_phenotype", k=10)
 """
 
 from __future__ import annotations

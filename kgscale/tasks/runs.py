@@ -24,7 +24,7 @@ class Run:
 
     Example:
         >>> run = kgscale.load("outputs/link_prediction/2026-11-22_12-00-00-17")  # doctest: +SKIP
-        >>> run.predict(head="Marfan syndrome", relation="has_phenotype", k=3)  # doctest: +SKIP
+        >>> run.predict(head="Joubert syndrome 24", relation="has_phenotype", k=3)  # doctest: +SKIP
     """
 
     def __init__(self, directory: Path | str, *, memory: int = 1 << 28) -> None:
