@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -45,7 +45,10 @@ Ranker = Callable[[RankQueries], RankCounts]
 
 @dataclass(frozen=True, slots=True)
 class RankReport:
-    """Sums that add up over ranks: one row per group. ``relation`` has both sides' rows."""
+    """Sums that add up over ranks: one row per group.
+
+    ``relation`` and ``category`` have the rows of tail queries, then those of head queries.
+    """
 
     relation: Float[Tensor, "relation column"]
     category: Float[Tensor, "category column"]
@@ -61,7 +64,7 @@ class RankReport:
         named = {
             "side": {"tail": tails.sum(dim=0), "head": heads.sum(dim=0)},
             "relation": dict(zip(relation_keys, tails + heads, strict=True)),
-            "category": dict(zip(CATEGORIES, self.category, strict=True)),
+            "category": dict(zip(_sided(CATEGORIES), self.category, strict=True)),
             "degree": dict(zip(bounds, self.degree, strict=True)),
         }
         return {
@@ -84,18 +87,19 @@ def evaluate(
     computes them, so the sum of the shards' reports is the report of one shard.
     """
     category = relation_category(graph)
+    category = torch.cat([category, category + len(CATEGORIES)])
     degree = graph.indptr.long().diff()
     bounds = torch.tensor(DEGREES)
     num_relations = 2 * graph.num_relations
     report = RankReport(
-        empty_sums(num_relations), empty_sums(len(CATEGORIES)), empty_sums(len(DEGREES) + 1)
+        empty_sums(num_relations), empty_sums(2 * len(CATEGORIES)), empty_sums(len(DEGREES) + 1)
     )
     for part in _shard(triples, num_relations // 2, shard, num_shards):
         counts = rank(part)
         relation = part.relation[part.row]
         report = RankReport(
             report.relation + rank_sums(counts, relation, num_relations),
-            report.category + rank_sums(counts, category[relation], len(CATEGORIES)),
+            report.category + rank_sums(counts, category[relation], 2 * len(CATEGORIES)),
             report.degree
             + rank_sums(counts, torch.bucketize(degree[part.tail], bounds), len(DEGREES) + 1),
         )
@@ -153,7 +157,7 @@ def model_ranker(
 
 
 def relation_category(graph: Adjacency) -> Int64[Tensor, " relation"]:
-    """Position in ``CATEGORIES`` of each relation and reciprocal, from the train triples.
+    """Position in ``CATEGORIES`` of each relation, from the train triples.
 
     A side is N where one partner has more than 1.5 on average (Bordes et al. 2013).
     """
@@ -164,5 +168,10 @@ def relation_category(graph: Adjacency) -> Int64[Tensor, " relation"]:
     # Edges of relation r per distinct tail: how many heads a tail has.
     heads_per_tail = edges / targets.clamp(min=1)
     many_heads = heads_per_tail > 1.5
-    many_tails = many_heads.roll(num_relations)
-    return 2 * many_heads.long() + many_tails.long()
+    many_heads, many_tails = torch.split(many_heads, num_relations)
+    category: Tensor = 2 * many_heads.long() + many_tails.long()
+    return category
+
+
+def _sided(names: Sequence[str]) -> list[str]:
+    return [f"{name} {side}" for side in ("tail", "head") for name in names]

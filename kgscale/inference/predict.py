@@ -16,8 +16,6 @@ from kgscale.inference.classes import EntityClasses
 from kgscale.inference.embed import GraphVectors
 from kgscale.models.decoders import Decoder
 
-BLOCK = 256
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
@@ -34,8 +32,12 @@ class Prediction:
 class Predictor:
     """Answers from the vectors of a whole graph."""
 
-    def __init__(self, vectors: GraphVectors, decoder: Decoder, store: GraphStore) -> None:
+    def __init__(
+        self, vectors: GraphVectors, decoder: Decoder, store: GraphStore, *, memory: int = 1 << 28
+    ) -> None:
         self.vectors, self.decoder, self.store = vectors, decoder, store
+        # Scores, their softmax and a masked copy of four bytes each.
+        self._rows = max(1, memory // (3 * 4 * store.num_entities))
         self.facts = KnownFacts(store.adjacency(known=True))
         self._classes = EntityClasses(store)
 
@@ -100,8 +102,8 @@ class Predictor:
         """
         head, relation = self._sample_pairs(pairs, seed)
         found: list[Prediction] = []
-        for start in range(0, len(head), BLOCK):
-            found += self._best_of(head[start : start + BLOCK], relation[start : start + BLOCK])
+        for part in torch.split(torch.arange(len(head)), self._rows):
+            found += self._best_of(head[part], relation[part])
         found.sort(key=lambda fact: (-fact.score, fact.head, fact.relation, fact.tail))
         taken: Counter[int] = Counter()
         chosen: list[Prediction] = []
@@ -134,18 +136,29 @@ class Predictor:
     def _sample_pairs(
         self, pairs: int, seed: int
     ) -> tuple[Int64[Tensor, " pair"], Int64[Tensor, " pair"]]:
+        """Pairs of matching type, ascending, by their numbers relation after relation."""
+        relations = range(self.store.num_relations)
+        sizes = torch.tensor([int(self._classes.heads(relation).sum()) for relation in relations])
+        chosen = _sample(int(sizes.sum()), pairs, torch.Generator().manual_seed(seed))
+        ends = sizes.cumsum(0)
+        relation = torch.searchsorted(ends, chosen, right=True)
+        within = chosen - (ends - sizes)[relation]
         heads = [
-            self._classes.heads(relation).nonzero().squeeze(1)
-            for relation in range(self.store.num_relations)
+            self._classes.heads(which).nonzero().squeeze(1)[within[relation == which]]
+            for which in torch.unique(relation).tolist()
         ]
-        head = torch.cat(heads)
-        sizes = torch.tensor([len(part) for part in heads])
-        relation = torch.arange(len(heads)).repeat_interleave(sizes)
-        generator = torch.Generator().manual_seed(seed)
-        if len(head) > pairs:
-            chosen = torch.randperm(len(head), generator=generator)[:pairs].sort().values
-            head, relation = head[chosen], relation[chosen]
-        return head, relation
+        return torch.cat([*heads, chosen[:0]]), relation
+
+
+def _sample(total: int, count: int, generator: torch.Generator) -> Int64[Tensor, " chosen"]:
+    """``count`` distinct numbers below ``total``, or all of them, ascending."""
+    if total <= 4 * count:
+        return torch.randperm(total, generator=generator)[:count].sort().values
+    drawn = torch.empty(0, dtype=torch.int64)
+    while len(drawn) < count:
+        more = torch.randint(total, (count,), generator=generator)
+        drawn = torch.unique(torch.cat([drawn, more]))
+    return drawn[torch.randperm(len(drawn), generator=generator)[:count]].sort().values
 
 
 def table(

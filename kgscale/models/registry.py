@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -22,6 +23,8 @@ ENCODERS: Final = {kind.__name__: kind for kind in (EmbeddingOnly, RGCN, CompGCN
 DECODERS: Final = {kind.__name__: kind for kind in (DistMult, ComplEx)}
 _WEIGHTS: Final = "model.safetensors"
 _SPEC: Final = "model.json"
+_DIGEST: Final = "digest"
+"""Of the weights: a flipped bit would answer just as confidently."""
 
 
 def build_model(spec: dict[str, Any], *, seed: int) -> LinkModel:
@@ -55,7 +58,8 @@ def save_model(model: nn.Module, spec: dict[str, Any], directory: Path) -> None:
     try:
         temporary.mkdir(parents=True)
         save_file(state, temporary / _WEIGHTS)
-        (temporary / _SPEC).write_text(json.dumps(spec, indent=2) + "\n")
+        content = {**spec, _DIGEST: _digest(temporary / _WEIGHTS)}
+        (temporary / _SPEC).write_text(json.dumps(content, indent=2) + "\n")
         temporary.rename(directory)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -66,6 +70,8 @@ def load_model(directory: Path) -> tuple[LinkModel, dict[str, Any]]:
     """Rebuild what :func:`save_model` wrote, and its specification."""
     try:
         spec = json.loads((directory / _SPEC).read_text())
+        if spec.pop(_DIGEST) != _digest(directory / _WEIGHTS):
+            raise ValueError(f"{_WEIGHTS} has changed since it was written")
         model = build_model(spec, seed=0)
         model.load_state_dict(load_file(directory / _WEIGHTS))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
@@ -73,3 +79,8 @@ def load_model(directory: Path) -> tuple[LinkModel, dict[str, Any]]:
             f"{directory}: no readable model ({error}); name a finished run with run=DIR"
         ) from error
     return model.eval(), spec
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, hashlib.blake2b).hexdigest()

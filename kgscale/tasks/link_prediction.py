@@ -35,7 +35,7 @@ from kgscale.tasks.settings import PenaltySettings, RunSettings
 from kgscale.tasks.usage import Usage
 from kgscale.training.data import LinkData
 from kgscale.training.distributed import agree, check_devices, is_leader, process_group
-from kgscale.training.fit import FitResult, backend, fit
+from kgscale.training.fit import FitResult, backend, check_accelerator, fit
 from kgscale.training.module import LinkPrediction
 from kgscale.types import Triples
 
@@ -51,12 +51,30 @@ def train(settings: Mapping[str, Any], *, config: str, console: Console) -> tupl
     """
     checked = RunSettings.of(settings)
     check_devices(checked.trainer.devices)
+    check_accelerator(checked.trainer)
     _rehearse(checked)
     with _threads(checked.trainer.threads):
         if not is_leader():
             return _follow(checked)
-        with run_directory(checked.run_root, checked.task.name, config) as directory:
+        with (
+            _removal_told(console) as opened,
+            run_directory(checked.run_root, checked.task.name, config) as directory,
+        ):
+            opened.append(directory)
             return directory, _Training(checked, directory, console).run()
+
+
+@contextmanager
+def _removal_told(console: Console) -> Iterator[list[Path]]:
+    """Say so when a directory that was announced is gone again."""
+    opened: list[Path] = []
+    try:
+        yield opened
+    except BaseException:
+        for directory in opened:
+            if not directory.exists():
+                show.sentence(console, "run directory removed again: there is nothing to keep")
+        raise
 
 
 @contextmanager
@@ -200,7 +218,12 @@ class _Training:
         done = False
         try:
             if fitted.interrupted is None:
-                predictor = Predictor(self.module.vectors(), self.module.model.decoder, self.store)
+                predictor = Predictor(
+                    self.module.vectors(),
+                    self.module.model.decoder,
+                    self.store,
+                    memory=self.settings.memory,
+                )
                 self._measure(predictor, metrics)
                 predictions = self._predict(predictor)
                 done = True

@@ -34,6 +34,11 @@ class Run:
                 f"{self.directory}: no run with a model there; name a directory that train printed"
             )
         self.model, self.spec = load_model(self.directory / "model")
+        if not Path(self.spec["store"]).is_dir():
+            raise DataError(
+                f"{self.spec['store']}: the graph store of {self.directory} is gone; train again,"
+                f" or build it again with the settings in {self.directory / 'config.yaml'}"
+            )
         self.store = GraphStore.open(Path(self.spec["store"]))
         if self.store.fingerprint != self.spec["fingerprint"]:
             raise DataError(
@@ -44,7 +49,7 @@ class Run:
     @cached_property
     def predictor(self) -> Predictor:
         vectors = embed_graph(self.model, self.store.adjacency(), memory=self.memory)
-        return Predictor(vectors, self.model.decoder, self.store)
+        return Predictor(vectors, self.model.decoder, self.store, memory=self.memory)
 
     def answers(
         self,

@@ -190,6 +190,15 @@ def _trainer(
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
 
 
+def check_accelerator(settings: TrainerSettings) -> None:
+    """Refuse, before any work, an accelerator that torch doesn't have."""
+    if settings.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ConfigError(
+            f"trainer.accelerator={settings.accelerator}: torch finds no GPU here; use trainer=cpu,"
+            " or install a build of torch that knows your GPU"
+        )
+
+
 def backend(settings: TrainerSettings) -> str:
     """How ranks talk: NCCL between GPUs, gloo between processors (rank counts, words)."""
     use_gpu = settings.accelerator in ("gpu", "auto") and torch.cuda.is_available()

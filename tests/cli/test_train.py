@@ -176,6 +176,12 @@ def test_bad_overrides(
     assert words in error
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there(command: Command, data: Path, tmp_path: Path) -> None:
+    error = wrong(command, tmp_path, 2, "data=triples", f"data.path={data}", "trainer=gpu")
+    assert "use trainer=cpu" in error
+
+
 @pytest.fixture(scope="module")
 def composed(data: Path) -> dict[str, Any]:
     return compose.settings(["data=triples", f"data.path={data}", *SMALL])
@@ -287,7 +293,6 @@ def test_an_experiment_overrides_every_other_default(name: str) -> None:
         assert settings[group] == {**settings[group], **values}
     assert settings["evaluation"]["test"]
     assert not compose.settings([])["evaluation"]["test"]
-
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from kgscale.batch import Block
+from kgscale.errors import DataError
 from kgscale.inference.embed import embed_graph, row_blocks
 from kgscale.losses import BCELoss, MarginLoss, SoftmaxLoss
 from kgscale.models.encoders import RGCN, CompGCN
@@ -163,3 +164,13 @@ def test_a_saved_model_is_rebuilt_exactly(tmp_path: Any) -> None:
     assert found == spec("CompGCN", "ComplEx")
     for name, value in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value)
+
+
+def test_a_damaged_model_is_refused(tmp_path: Any) -> None:
+    save_model(build_model(spec("CompGCN"), seed=3), spec("CompGCN"), tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-40] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(DataError, match="has changed since it was written"):
+        load_model(tmp_path / "model")
