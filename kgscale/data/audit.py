@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -12,15 +13,24 @@ SHOWN = 20
 """Rejected lines listed in the manifest; all of them are in ``rejected.tsv``."""
 
 
+Tell = Callable[[str], object]
+"""Hears in words how far the work is."""
+
+
+def silent(text: str) -> None:
+    """Tells nobody."""
+
+
 class Audit:
     """Counts accepted and rejected lines; ``path`` receives the rejected ones in full."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, tell: Tell = silent) -> None:
         self.accepted = 0
         self.rejected: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.first: list[dict[str, Any]] = []
         self.notes: list[str] = []
+        self.tell = tell
         self._path = path
         self._file: TextIO | None = None
 
@@ -34,6 +44,7 @@ class Audit:
 
     def accept(self, count: int) -> None:
         self.accepted += count
+        self.tell(f"reading the graph: {self.accepted:,} triples")
 
     def note(self, text: str) -> None:
         if text not in self.notes:

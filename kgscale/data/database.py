@@ -42,6 +42,7 @@ class Database:
             # What a finished step has freed goes back to the system at once.
             "allocator_flush_threshold": "16MB",
             "allocator_bulk_deallocation_flush_threshold": "16MB",
+            "allocator_background_threads": True,
             "autoload_known_extensions": False,
             "autoinstall_known_extensions": False,
         }

@@ -129,6 +129,11 @@ class Vocabulary:
         for batch in self._database.stream(query):
             yield batch.column(0).to_numpy(), batch.column(1).to_numpy()
 
+    def forget(self) -> None:
+        """Give the keys' memory back; the ids of slots stay."""
+        for table in (self.kind, f"{self.kind}_label", f"{self.kind}_class"):
+            self._database.run(f"DROP TABLE IF EXISTS {table}")
+
 
 def id_type(count: int) -> type[np.int32] | type[np.int64]:
     """The narrowest width for ids below ``count``."""

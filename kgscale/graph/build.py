@@ -56,13 +56,18 @@ def build(
 def _build(source: Source, directory: Path, shop: Workshop, audit: Audit) -> Built:
     content = ContentHash()
     slots = encode(source, audit, shop)
+    audit.tell(f"numbering the entities of {audit.accepted:,} triples")
     shop.entities.number()
     shop.relations.number()
-    facts, duplicates = sort_facts(slots, shop)
-    facts, sizes = assign(facts, source.split, shop, source.name)
-    write_graph(directory, facts, shop, content, sizes)
+    # Before the facts, so that they have the memory to themselves.
     types = write_entities(directory, shop.entities, content)
     classes = write_classes(directory, shop.entities, types, content)
+    shop.entities.forget()
+    audit.tell(f"sorting {audit.accepted:,} triples")
+    facts, duplicates = sort_facts(slots, shop)
+    facts, sizes = assign(facts, source.split, shop, source.name)
+    audit.tell(f"writing {2 * audit.accepted:,} edges")
+    write_graph(directory, facts, shop, content, sizes)
     write_relations(directory, shop.relations, classes, facts, content)
     return Built(
         fingerprint=content.hexdigest(),

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from kgscale.data.audit import Audit
+from kgscale.data.audit import Audit, Tell, silent
 from kgscale.data.source import SPLITS, Source
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.adjacency import Adjacency
@@ -169,27 +169,31 @@ def prepare(
     threads: int = 2,
     memory: str = "1GB",
     verify: str = "fast",
+    tell: Tell = silent,
 ) -> GraphStore:
     """Open the store of a source below ``root``, or build it there first."""
     root = Path(root)
     digest = digest_of(source, root)
     path = root / f"{source.name}-{digest[:16]}"
     if not path.exists():
-        _build(path, source, digest, threads=threads, memory=memory)
+        _build(path, source, digest, threads=threads, memory=memory, tell=tell)
     store = GraphStore.open(path, verify=verify)
     if read_json(path / ORIGIN)["digest"] != digest:
         raise DataError(f"{path} was built from other input: delete it and it is built again")
     return store
 
 
-def _build(path: Path, source: Source, digest: str, *, threads: int, memory: str) -> None:
+def _build(
+    path: Path, source: Source, digest: str, *, threads: int, memory: str, tell: Tell
+) -> None:
     with published(path) as (directory, scratch):
-        audit = Audit(directory / REJECTED)
+        audit = Audit(directory / REJECTED, tell=tell)
         try:
             built = build(source, directory, scratch, audit, threads=threads, memory=memory)
         finally:
             audit.close()
         names = sorted(file.name for file in directory.iterdir())
+        tell("verifying what was written")
         files = hash_files(directory, names, threads=threads)
         manifest = {
             "schema": SCHEMA,

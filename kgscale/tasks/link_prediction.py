@@ -178,13 +178,14 @@ class _Training:
         source, store = build("data", self.settings.groups["data"]), self.settings.store
         show.sentence(self.console, source.describe())
         root = Path(store.root).expanduser() if store.root else default_store_root()
-        with show.busy(self.console, "reading the graph"):
+        with show.busy(self.console, "reading the graph") as tell:
             self.store = prepare(
                 source,
                 root,
                 threads=self.settings.trainer.threads,
                 memory=store.memory,
                 verify=store.verify,
+                tell=tell,
             )
         for line in show.graph(self.store):
             show.sentence(self.console, line)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from kgscale.data.audit import Tell, silent
 from kgscale.graph.store import REJECTED, GraphStore
 from kgscale.inference.evaluate import RankReport
 from kgscale.metrics.ranking import HITS
@@ -38,15 +39,15 @@ def sentence(console: Console, text: str) -> None:
 
 
 @contextmanager
-def busy(console: Console, what: str) -> Iterator[None]:
-    """On a terminal, shows what is going on and for how long."""
+def busy(console: Console, what: str) -> Iterator[Tell]:
+    """On a terminal, shows what is going on and for how long; gives a function to change it."""
     if not console.is_terminal:
-        yield
+        yield silent
         return
     columns = SpinnerColumn("line"), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True) as progress:
-        progress.add_task(what, total=None)
-        yield
+        task = progress.add_task(what, total=None)
+        yield lambda text: progress.update(task, description=text)
 
 
 def graph(store: GraphStore) -> Iterator[str]:

@@ -91,6 +91,14 @@ def test_given_splits_come_back(
     assert store.manifest["counts"]["entities_unseen_in_train"] == len(everything - seen)
 
 
+def test_tells_how_far_it_is(tmp_path: Path) -> None:
+    told: list[str] = []
+    triples = some_rows()
+    prepare(TripleFiles(path=write(tmp_path / "x.tsv", triples)), tmp_path, tell=told.append)
+    assert f"reading the graph: {len(triples):,} triples" in told
+    assert told[-1] == "verifying what was written"
+
+
 def test_same_bytes_for_threads_order_and_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
