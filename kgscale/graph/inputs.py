@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from kgscale.data.source import Source
@@ -43,4 +44,5 @@ def _save(path: Path, record: dict[str, str]) -> None:
         part.write_text(json.dumps(record, indent=1), encoding="utf-8")
         part.replace(path)
     except OSError:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -146,4 +147,5 @@ def write_record(record: Path, stamps: dict[str, list[int]]) -> None:
         part.write_text(json.dumps(stamps, indent=1), encoding="utf-8")
         part.replace(record)
     except OSError:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from jaxtyping import Int64
 from torch import Tensor
+from torch.utils.data import get_worker_info
 from torch_geometric.data import Data
 from torch_geometric.sampler import (
     BaseSampler,
@@ -91,13 +92,15 @@ class PyGNeighborSampler(BaseSampler):  # type: ignore[misc]
 
     def _sample(self, seeds: Int64[Tensor, " seed"]) -> SamplerOutput:
         self._calls += 1
+        # A worker starts anew each epoch with a copy of this object; its seed tells them apart.
+        worker = get_worker_info()
         sample = sample_neighbors(
             self._indptr,
             self._source,
             self._relation,
             seeds,
             self._fanout,
-            seed=mix_seed(self._seed, self._calls),
+            seed=mix_seed(self._seed, self._calls, worker.seed if worker else 0),
             per_relation=self._per_relation,
         )
         assert sample.edge is not None

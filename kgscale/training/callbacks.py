@@ -16,6 +16,8 @@ from kgscale.errors import Interrupted
 from kgscale.training.distributed import rank
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PATIENCE = 1.0
+"""Seconds after which another signal means: at once."""
 
 
 class StopOnSignal(pl.Callback):
@@ -24,9 +26,10 @@ class StopOnSignal(pl.Callback):
     Of several ranks only the first listens; it takes the others along when it ends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.received: int | None = None
         self.at_once = False
+        self.clock, self._first = clock, 0.0
         self._ranking = False
 
     @contextmanager
@@ -50,8 +53,11 @@ class StopOnSignal(pl.Callback):
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: Any) -> None:
-        self.at_once = self.received is not None
-        self.received = number
+        now = self.clock()
+        # A launcher passes on what the terminal has sent already: that is one wish, not two.
+        self.at_once = self.received is not None and now - self._first > PATIENCE
+        if self.received is None:
+            self.received, self._first = number, now
         # Ranking changes nothing and may take long, so it need not be waited for.
         if self.at_once or self._ranking:
             raise Interrupted(number)

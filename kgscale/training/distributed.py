@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from datetime import timedelta
+from functools import cache
 from typing import IO, Final, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from torch.distributed import PrefixStore, Store, TCPStore, rendezvous  # type: ignore[attr-defined]
 
 from kgscale.errors import ConfigError, DataError, KgscaleError, ResourceError
 from kgscale.kernels.rows import sum_duplicates
@@ -28,6 +30,8 @@ _RENDEZVOUS: Final = "KGSCALE_RENDEZVOUS"
 """Tells a process that :func:`process_group` started where its rank 0 listens."""
 _PATIENCE: Final = timedelta(days=1)
 """Rank 0 may read a graph for hours meanwhile; a rank that dies is noticed at once anyway."""
+_GROUPS: Final = itertools.count()
+"""Numbers the groups that this process was in, the same on every rank."""
 _GRACE: Final = 10.0
 """Seconds for a process to end by itself."""
 
@@ -123,11 +127,18 @@ def process_group(backend: str, devices: int, command: Sequence[str]) -> Iterato
     child and no environment variable is left behind.
     """
     if launched_externally():
-        with _following(backend):
+        # Lightning deletes the launcher's WORLD_SIZE when it is done, which the next run needs.
+        with _environment({}), _following(backend):
             yield
         return
     store = TCPStore("127.0.0.1", 0, devices, True, _PATIENCE, wait_for_workers=False)
-    with _environment(devices, store.port), _Children(devices, command) as children:
+    leader = {
+        _RENDEZVOUS: f"127.0.0.1:{store.port}",
+        "WORLD_SIZE": str(devices),
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+    }
+    with _environment(leader), _Children(devices, command) as children:
         children.meet(store)
         try:
             dist.init_process_group(
@@ -141,21 +152,32 @@ def process_group(backend: str, devices: int, command: Sequence[str]) -> Iterato
 @contextmanager
 def _following(backend: str) -> Iterator[None]:
     """Join the processes that a launcher, or :func:`process_group` in rank 0, started."""
-    store, index, count = None, -1, -1
+    index, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if _RENDEZVOUS in os.environ:
         host, _, port = os.environ[_RENDEZVOUS].rpartition(":")
-        index, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        store = TCPStore(host, int(port), count, False, _PATIENCE)
+        store: Store = TCPStore(host, int(port), count, False, _PATIENCE)
         store.set(f"ready/{index}", "")
+    else:
+        # Several runs in a process meet at one store: each under names of its own.
+        store = PrefixStore(f"kgscale/{next(_GROUPS)}", _launcher_store())
     try:
         dist.init_process_group(
             backend, store=store, rank=index, world_size=count, timeout=_PATIENCE
         )
         yield
-    except dist.DistError as error:
+    except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            raise
         raise ResourceError(f"lost the other processes ({error})") from error
     finally:
         _leave()
+
+
+@cache
+def _launcher_store() -> Store:
+    """Where the launcher's processes meet; it lives as long as the process."""
+    store, _, _ = next(rendezvous("env://", timeout=_PATIENCE))
+    return store  # type: ignore[no-any-return]
 
 
 def _leave() -> None:
@@ -164,12 +186,10 @@ def _leave() -> None:
 
 
 @contextmanager
-def _environment(devices: int, port: int) -> Iterator[None]:
-    """The variables by which Lightning knows rank 0, for a while."""
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Variables by which Lightning knows its rank; afterwards all are as they were."""
     before = dict(os.environ)
-    os.environ.update(
-        {_RENDEZVOUS: f"127.0.0.1:{port}", "WORLD_SIZE": str(devices)}, RANK="0", LOCAL_RANK="0"
-    )
+    os.environ.update(variables)
     try:
         yield
     finally:

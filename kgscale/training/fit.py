@@ -14,7 +14,6 @@ from typing import Final, Literal
 
 import pytorch_lightning as pl
 import torch
-import torch.distributed as dist
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
@@ -111,8 +110,9 @@ def fit(
         torch.manual_seed(mix_seed(seed, rank()))
         try:
             trainer.fit(module, datamodule=data)
-        except (Interrupted, dist.DistError):
-            # A launcher may signal all processes at once: then ranks lose each other, too.
+        except (Interrupted, RuntimeError):
+            # A launcher may signal all processes at once: then ranks lose each other, which gloo
+            # tells by a plain RuntimeError.
             if stop.received is None or stop.at_once:
                 raise
             interrupted = Interrupted(stop.received).exit_code
@@ -217,8 +217,8 @@ def faster_dtype(dim: int, device: torch.device) -> torch.dtype:
     """float32 or bfloat16, by timing a product of the shape of scores."""
     times = {}
     for dtype in (torch.float32, torch.bfloat16):
-        left = torch.ones(512, dim, dtype=dtype, device=device)
-        right = torch.ones(dim, 8192, dtype=dtype, device=device)
+        left = torch.ones(256, dim, dtype=dtype, device=device)
+        right = torch.ones(dim, 2048, dtype=dtype, device=device)
         best = math.inf
         for _ in range(4):
             begin = time.perf_counter()

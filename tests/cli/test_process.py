@@ -237,6 +237,18 @@ def test_torchrun_makes_one_directory(own: list[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_sweep_under_torchrun_makes_a_directory_for_each(own: list[str], tmp_path: Path) -> None:
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    start = (*launcher, "-m", "kgscale", "train")
+    program = Program("-m", *own, "seed=0,1", "trainer=ddp", "predictions.count=0", start=start)
+    code, error = program.end(timeout=200)
+    assert code == 0, error
+    found = [json.loads(file.read_text()) for file in tmp_path.glob("out/*/*/results.json")]
+    assert sorted(results["seed"] for results in found) == [0, 1]
+    assert len(list((tmp_path / "out" / "link_prediction").iterdir())) == 2
+
+
+@pytest.mark.slow
 def test_processes_and_one_alone_agree(own: list[str], tmp_path: Path) -> None:
     """Half the batch on each of two ranks: the same losses as one process."""
     losses = []

@@ -57,6 +57,22 @@ def test_node_loader() -> None:
     assert sorted(seen) == list(range(NODES))
 
 
+@pytest.mark.slow
+def test_workers_draw_anew_each_epoch() -> None:
+    graph = data()
+    sampler = PyGNeighborSampler(graph, [2])
+    loader = NodeLoader(
+        graph,
+        node_sampler=sampler,
+        input_nodes=None,
+        batch_size=NODES,
+        num_workers=1,
+        multiprocessing_context="forkserver",
+    )
+    one, two = (next(iter(loader)).e_id.tolist() for _ in range(2))
+    assert one != two
+
+
 @pytest.mark.parametrize("negatives", [None, "binary", "triplet"])
 def test_link_loader(negatives: str | None) -> None:
     graph = data()
