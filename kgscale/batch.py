@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from kgscale.types import EdgeSource, EdgeType, Indptr
@@ -37,13 +37,15 @@ class Movable:
 
 
 def _map(part: Part, change: Callable[[Tensor], Tensor]) -> Part:
-    changed: dict[str, Tensor | Movable] = {}
+    changed: dict[str, Tensor | Movable | tuple[Movable, ...]] = {}
     for field in fields(part):  # type: ignore[arg-type]
         value = getattr(part, field.name)
         if isinstance(value, Tensor):
             changed[field.name] = change(value)
         elif isinstance(value, Movable):
             changed[field.name] = _map(value, change)
+        elif isinstance(value, tuple) and value and isinstance(value[0], Movable):
+            changed[field.name] = tuple(_map(one, change) for one in value)
     return replace(part, **changed)  # type: ignore[type-var]
 
 
@@ -61,6 +63,8 @@ class Block(Movable):
     relation: EdgeType
     """In ``0 .. 2 * num_relations``; the upper half is reciprocal."""
     start: int = 0
+    degree: Int[Tensor, " entity"] | None = None
+    """In-edges that each input row has in the whole graph, where the batch tells them."""
 
     @property
     def num_targets(self) -> int:
@@ -86,9 +90,45 @@ class LinkQueries(Movable):
     candidate_weight: Float[Tensor, " candidate"] | None
     """How many entities a candidate stands for where candidates are sampled."""
     step_queries: int
-    """Queries of this step over all ranks: what a mean must divide by."""
+    """Queries of this step over all ranks, at least 1: what a mean must divide by."""
     step_answers: int
     """The same for answers."""
+
+    def of_step(self, ranks: Sequence[LinkQueries]) -> LinkQueries:
+        """These, as part of what all ranks ask in a step."""
+        return replace(
+            self,
+            step_queries=max(1, sum(other.head.shape[0] for other in ranks)),
+            step_answers=max(1, sum(other.answer.shape[0] for other in ranks)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeQueries(Movable):
+    """Entities whose labels are asked for."""
+
+    node: Int64[Tensor, " query"]
+    """Local entity."""
+    label: Int64[Tensor, " query"] | Float[Tensor, "query class"]
+    """The class, or 1 for each of several classes that an entity has."""
+    step_queries: int
+    """Queries of this step over all ranks, at least 1: what a mean must divide by."""
+
+    def of_step(self, ranks: Sequence[NodeQueries]) -> NodeQueries:
+        """These, as part of what all ranks ask in a step."""
+        return replace(self, step_queries=max(1, sum(other.node.shape[0] for other in ranks)))
+
+
+Queries: TypeAlias = LinkQueries | NodeQueries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureRows(Movable):
+    """The given features of those entities of a batch that have some, of one storage type."""
+
+    entity: Int64[Tensor, " row"]
+    """Local entity."""
+    value: Float[Tensor, "row feature"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +149,11 @@ class SubgraphBatch(Movable):
     """Entities within 0, 1, … hops; the last is the number of entities."""
     hop_edges: tuple[int, ...]
     """In-edges of the entities within 0, 1, … hops, one number fewer than ``hop_size``."""
-    query: LinkQueries
+    query: Queries
+    features: tuple[FeatureRows, ...] = ()
+    """One for each storage type with features, in the order of the model's maps."""
+    degree: Int[Tensor, " entity"] | None = None
+    """In-edges that each entity has in the whole graph, hidden ones included."""
 
     @property
     def num_entities(self) -> int:
@@ -123,4 +167,5 @@ class SubgraphBatch(Movable):
             indptr=self.indptr[: targets + 1],
             source=self.source[:edges],
             relation=self.relation[:edges],
+            degree=None if self.degree is None else self.degree[: self.hop_size[hop + 1]],
         )

@@ -10,7 +10,14 @@ from torch.nn import functional
 
 from kgscale import losses
 from kgscale.batch import LinkQueries
-from kgscale.losses import bce_loss, fused_softmax_loss, margin_loss, softmax_loss
+from kgscale.losses import (
+    bce_loss,
+    fused_softmax_loss,
+    margin_loss,
+    node_bce,
+    node_cross_entropy,
+    softmax_loss,
+)
 
 QUERIES, CANDIDATES = 4, 9
 ANSWER_QUERY = torch.tensor([0, 0, 1, 2, 3, 3])
@@ -100,3 +107,16 @@ def test_losses_of_two_ranks_add_up_to_the_joined_batch() -> None:
     for loss in (softmax_loss, bce_loss, margin_loss):
         total = sum(loss(part_scores, part) for part_scores, part in parts)
         torch.testing.assert_close(total, loss(scores, joined))
+
+
+def test_node_losses_are_means_over_the_step() -> None:
+    logits, label = torch.randn(5, 3), torch.tensor([0, 2, 1, 1, 0])
+    labels = torch.randint(2, (5, 3)).float()
+    for loss, truth, plain in (
+        (node_cross_entropy, label, functional.cross_entropy),
+        (node_bce, labels, functional.binary_cross_entropy_with_logits),
+    ):
+        parts = [loss(logits[p], truth[p], step_queries=5) for p in (slice(0, 2), slice(2, 5))]
+        torch.testing.assert_close(parts[0] + parts[1], plain(logits, truth))
+    assert node_cross_entropy(logits[:0], label[:0], step_queries=1) == 0
+    assert node_bce(logits[:0], labels[:0], step_queries=1) == 0

@@ -22,7 +22,19 @@ Settings = dict[str, Any]
 
 VERBATIM: Final = ("head", "relation", "tail", "run", "output", "store")
 """Keys whose value is taken to the letter: an entity may be called ``a, b (c)`` or ``null``."""
-PATHS: Final = ("root", "data.path", "store.root", "data.names", "data.relation_names")
+PATHS: Final = (
+    "root",
+    "store.root",
+    "data.path",
+    "data.names",
+    "data.relation_names",
+    "data.classes",
+    "data.types",
+    "data.labels",
+    "data.features",
+    "data.relation",
+    "data.label_relation",
+)
 """The same for these, but for ``null``, a list or mapping, or quotes around the value."""
 
 

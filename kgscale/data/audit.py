@@ -60,6 +60,11 @@ class Audit:
         self.dropped[reason] += 1
         self._record(file, line, reason, value)
 
+    def leave_out(self, reason: str, count: int) -> None:
+        """The same for whole classes of lines, too many to list: they are only counted."""
+        self.accept(-count)
+        self.dropped[reason] += count
+
     def _record(self, file: str, line: int, reason: str, value: str) -> None:
         if len(self.first) < SHOWN:
             self.first.append({"file": file, "line": line, "reason": reason, "value": value})
@@ -71,16 +76,19 @@ class Audit:
         # repr keeps one rejected line on one line, whatever it contains.
         self._file.write(f"{file}\t{line}\t{reason}\t{value!r}\n")
 
-    def check(self, share: float | int) -> None:
-        """Stop when more than ``share`` of the lines (but more than ten) were rejected."""
+    def check(self, share: float | int, *, hint: str = "") -> None:
+        """Stop when more than ``share`` of the lines (but more than ten) were rejected.
+
+        ``hint`` is one more remedy.
+        """
         allowed = max(share * self.lines, 10 if share else 0)
-        if self.num_rejected <= allowed and (self.accepted or not self.lines):
+        if self.num_rejected <= allowed and (self.accepted or not self.num_rejected):
             return
         first = self.first[0]
         raise DataError(
             f"{first['file']} line {first['line']}: {first['reason']}: {first['value']!r}; "
             f"{self.num_rejected:,} of {self.lines:,} lines cannot be used: "
-            f"correct them, or allow them with data.max_rejected (now {share:g} of the lines)"
+            f"correct them, {hint}or allow them with data.max_rejected (now {share:g} of the lines)"
         )
 
     def close(self) -> None:

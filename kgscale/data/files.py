@@ -87,7 +87,9 @@ def check_readable(path: Path) -> None:
         with path.open("rb"):
             pass
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist: check data.path") from None
+        raise DataError(
+            f"{path} does not exist: check data.path, or the setting that names it"
+        ) from None
     except OSError as error:
         raise unreadable(path, error) from error
 

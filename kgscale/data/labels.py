@@ -48,6 +48,10 @@ class LabelFile:
     def digest(self) -> str:
         return DataFile(self.path).digest()
 
+    @property
+    def paths(self) -> list[Path]:
+        return [self.path]
+
     def settings(self) -> list[Any]:
         return [asdict(self.format), self.separator, DataFile(self.path).kind]
 

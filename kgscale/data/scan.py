@@ -44,6 +44,8 @@ class Layout:
     least: int
     """Fewest columns a line may have."""
     most: int
+    optional: int = 0
+    """So many of the last wanted fields may be empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ def scan(block: bytes | bytearray, layout: Layout, *, first_line: int, final: bo
         data,
         final,
         bool(clean),
-        (layout.delimiter, layout.quote, layout.least, layout.most),
+        (layout.delimiter, layout.quote, layout.least, layout.most, len(start) - layout.optional),
         slot,
         (start, end, line, status),
     )
@@ -200,7 +202,7 @@ def _ends_line(data, position):
 @compiled
 @no_type_check
 def _scan(data, final, clean, rule, slot, out):
-    delimiter, quote, least, most = rule
+    delimiter, quote, least, most, needed = rule
     start, end, line, status = out
     position = row = lines = 0
     while position < len(data):
@@ -225,7 +227,7 @@ def _scan(data, final, clean, rule, slot, out):
             if column < len(slot) and slot[column] >= 0:
                 start[slot[column], row] = left
                 end[slot[column], row] = right
-                if left == right and reason == 0:
+                if left == right and reason == 0 and slot[column] < needed:
                     reason = _EMPTY
             column += 1
             if position >= len(data) or data[position] == _NEWLINE:

@@ -1,17 +1,34 @@
-"""What a data set is before it is a store: facts and labels by key, read in chunks."""
+"""What a data set is before it is a store: facts, and what is known about keys, in chunks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from kgscale.data.audit import Audit
-from kgscale.data.splits import SplitRule
+from kgscale.data.features import Features
+from kgscale.data.splits import LabelRule, SplitRule
 
 SPLITS = ("train", "valid", "test")
+DEFAULT_TYPE = "entity"
+"""The storage type of entities about which nothing is said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeLabelRows:
+    """What node classification asks for, by key: one row per (key, label)."""
+
+    key: pa.Array
+    label: pa.Array
+    split: NDArray[np.uint8]
+    """Its place in ``SPLITS``; ``OPEN`` if it is still to be made, ``NO_SPLIT`` to leave it out."""
+    file: str
+    line: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +40,13 @@ class Facts:
     head: pa.Array
     relation: pa.Array
     tail: pa.Array
+    node_labels: NodeLabelRows | None = None
+    """Triples of the same chunk that are labels, and no facts."""
+
+    def filter(self, keep: pa.Array) -> Facts:
+        columns = (column.filter(keep) for column in (self.head, self.relation, self.tail))
+        head, relation, tail = columns
+        return replace(self, head=head, relation=relation, tail=tail)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +63,15 @@ class Labels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """One pass over a source; consume ``facts`` first, then the labels."""
+    """One pass over a source; consume ``facts`` first, then what is said about their keys."""
 
     facts: Iterator[Facts]
     entities: Iterator[Labels] = field(default_factory=lambda: iter(()))
     relations: Iterator[Labels] = field(default_factory=lambda: iter(()))
+    node_labels: Iterator[NodeLabelRows] = field(default_factory=lambda: iter(()))
+    label_rule: LabelRule | None = None
+    """How node labels are checked and divided; ``None``: there are none."""
+    features: Sequence[Features] = ()
 
 
 @runtime_checkable

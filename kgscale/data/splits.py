@@ -16,6 +16,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from kgscale.data.draws import mix
 from kgscale.data.spool import Spool
 from kgscale.errors import ConfigError
 
@@ -23,8 +24,12 @@ Ints: TypeAlias = NDArray[np.integer]
 Draws: TypeAlias = NDArray[np.uint64]
 Columns: TypeAlias = tuple[Ints, Ints, Ints]
 """Head, relation, tail."""
+Shares: TypeAlias = tuple[float | int, float | int, float | int]
+"""Of train, valid and test."""
 
 TRAIN, VALID, TEST = range(3)
+OPEN, NO_SPLIT = 3, 4
+"""Of node labels: the split is still to be made, or the label is in none."""
 BINS, SHIFT = 1 << 16, np.uint64(48)
 LARGEST = (1 << 64) - 1
 
@@ -33,32 +38,46 @@ LARGEST = (1 << 64) - 1
 class SplitRule:
     """Shares of train, valid and test, and the seed of the draw."""
 
-    ratio: tuple[float | int, float | int, float | int] = (0.9, 0.05, 0.05)
+    ratio: Shares = (0.9, 0.05, 0.05)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if len(self.ratio) != 3 or min(self.ratio) < 0 or abs(sum(self.ratio) - 1) > 1e-6:
-            raise ConfigError(
-                "data.split needs three shares for train, valid and test that add up to 1, "
-                f"got {list(self.ratio)}"
-            )
-        if self.ratio[0] == 0:
-            raise ConfigError(f"data.split leaves nothing to train on: {list(self.ratio)}")
+        _check_shares(self.ratio, "data.split")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelRule:
+    """How node labels are divided, and which of them may be left out."""
+
+    ratio: Shares = (0.6, 0.2, 0.2)
+    seed: int = 0
+    drop_unknown: bool = False
+    """Leave out labels of keys without facts."""
+    drop_rare: bool = False
+    """Leave out labels that a single entity has."""
+    entities: bool = False
+    """Whether labels are keys of entities: triples that join an entity to its own are counted."""
+
+    def __post_init__(self) -> None:
+        _check_shares(self.ratio, "data.label_split")
+
+
+def _check_shares(ratio: Shares, setting: str) -> None:
+    if len(ratio) != 3 or min(ratio) < 0 or abs(sum(ratio) - 1) > 1e-6:
+        raise ConfigError(
+            f"{setting} needs three shares for train, valid and test that add up to 1, "
+            f"got {list(ratio)}"
+        )
+    if ratio[0] == 0:
+        raise ConfigError(f"{setting} leaves nothing to train on: {list(ratio)}")
 
 
 def pair_draw(head: Ints, tail: Ints, *, seed: int) -> Draws:
     """A uniform 64-bit number per triple, the same for all triples of a pair (splitmix64)."""
     low = np.minimum(head, tail).astype(np.uint64)
     high = np.maximum(head, tail).astype(np.uint64)
-    start = _mix(np.full(1, seed % (1 << 64), np.uint64))
-    return _mix(_mix(low + start) ^ high)
-
-
-def _mix(value: Draws) -> Draws:
-    value = value + np.uint64(0x9E3779B97F4A7C15)
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
+    start = mix(np.full(1, seed % (1 << 64), np.uint64))
+    return mix(mix(low + start) ^ high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

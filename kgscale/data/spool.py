@@ -46,11 +46,12 @@ class Spool:
 
 
 class NpyWriter:
-    """An ``.npy`` file of known length, written front to back."""
+    """An ``.npy`` file of known length, written front to back; rows may have several columns."""
 
-    def __init__(self, path: Path, kind: DTypeLike, length: int) -> None:
+    def __init__(self, path: Path, kind: DTypeLike, length: int, *columns: int) -> None:
         self._path, self.kind, self._left = path, np.dtype(kind), length
-        header = {"descr": self.kind.str, "fortran_order": False, "shape": (length,)}
+        shape = (length, *columns)
+        header = {"descr": self.kind.str, "fortran_order": False, "shape": shape}
         with path.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
 
@@ -59,7 +60,7 @@ class NpyWriter:
         self._left -= len(values)
 
     def finish(self) -> None:
-        assert self._left == 0, f"{self._path}: {self._left} values are missing"
+        assert self._left == 0, f"{self._path}: {self._left} rows are missing"
 
 
 def append_raw(path: Path, values: Array, kind: np.dtype[Any]) -> None:

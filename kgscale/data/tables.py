@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -68,16 +69,38 @@ class Rows:
     line: NDArray[np.int64]
 
 
-def read_rows(file: DataFile, form: Format, audit: Audit, *, width: int) -> Iterator[Rows]:
-    """All rows of ``width`` columns; the audit hears of every line that is not among them."""
+def read_rows(
+    file: DataFile, form: Format, audit: Audit, *, width: int, optional: int = 0
+) -> Iterator[Rows]:
+    """All rows of ``width`` columns; the audit hears of every line that is not among them.
+
+    In the last ``optional`` columns a field may be empty.
+    """
     reader = _parquet_rows if file.is_parquet else _text_rows
     try:
-        yield from reader(file, form, audit, width)
+        yield from reader(file, form, audit, width, optional)
     except (OSError, pa.ArrowException) as error:
         raise unreadable(file.path, error) from error
 
 
-def _text_rows(file: DataFile, form: Format, audit: Audit, width: int) -> Iterator[Rows]:
+def count_columns(file: DataFile, form: Format) -> int:
+    """How many columns are wanted: as many as were chosen, else as the first line has."""
+    if form.columns is not None:
+        return len(form.columns)
+    try:
+        if file.is_parquet:
+            with opened_parquet(file) as table:
+                return len(table.schema_arrow.names)
+        with file.open() as stream:
+            start = stream.read(BLOCK).removeprefix(BOM)
+    except (OSError, pa.ArrowException) as error:
+        raise unreadable(file.path, error) from error
+    return len(_fields(start, file.delimiter(form.delimiter), form.quote)[0])
+
+
+def _text_rows(
+    file: DataFile, form: Format, audit: Audit, width: int, optional: int
+) -> Iterator[Rows]:
     name, line = file.path.name, 1
     layout: Layout | None = None
     with file.open() as stream:
@@ -90,44 +113,76 @@ def _text_rows(file: DataFile, form: Format, audit: Audit, width: int) -> Iterat
             more = stream.read(BLOCK)
             final = not more
             if layout is None:
-                layout, used = _layout(file, form, pending, width)
+                layout, used = _layout(file, form, pending, width, optional)
                 line, pending = line + bool(used), pending[used:]
             found = scan(pending, layout, first_line=line, final=final)
             for at, reason, text in found.rejected:
                 audit.reject(name, at, reason, text)
             audit.accept(len(found.line))
             yield Rows(columns=found.columns, line=found.line)
-            if not found.consumed and len(pending) > BLOCK:
-                raise DataError(
-                    f"{file.path} line {line + found.lines} is longer than {BLOCK >> 20} MiB: "
-                    "not a table of triples, or a quote that is never closed"
-                )
             line += found.lines
-            pending = pending[found.consumed :] + more
+            if found.consumed or len(pending) <= BLOCK or final:
+                pending = pending[found.consumed :] + more
+                continue
+            if form.quote:
+                raise DataError(
+                    f"{file.path} line {line} is longer than {BLOCK >> 20} MiB: a quote that is "
+                    "never closed? If quotes are data, leave data.quote out"
+                )
+            audit.reject(name, line, f"longer than {BLOCK >> 20} MiB", _text(pending))
+            pending, line = _after_line(more, stream), line + 1
 
 
-def _layout(file: DataFile, form: Format, start: bytes, width: int) -> tuple[Layout, int]:
+def _text(record: bytes) -> str:
+    """The beginning of a rejected record."""
+    return record[:200].decode("utf-8", "replace")
+
+
+def _after_line(block: bytes, stream: pa.NativeFile) -> bytes:
+    """What comes after the end of the line that ``block`` is in the middle of."""
+    while block:
+        _, newline, rest = block.partition(b"\n")
+        if newline:
+            more: bytes = stream.read(BLOCK)
+            return rest + more
+        block = stream.read(BLOCK)
+    return b""
+
+
+def _layout(
+    file: DataFile, form: Format, start: bytes, width: int, optional: int
+) -> tuple[Layout, int]:
     """The layout, and how many bytes the header takes."""
+    delimiter = file.delimiter(form.delimiter)
     cut = {
-        "delimiter": ord(file.delimiter(form.delimiter)),
+        "delimiter": ord(delimiter),
         "quote": ord(form.quote) if form.quote else NO_QUOTE,
+        "optional": optional,
     }
     if not form.has_header:
-        wanted = _positions(file, form, None, width)
+        wanted = positions(file, form, None, width)
         most = width if form.columns is None else np.iinfo(np.int64).max
         return Layout(**cut, wanted=wanted, least=max(wanted) + 1, most=most), 0
-    names, used = _header(start, cut["delimiter"], cut["quote"])
-    wanted = _positions(file, form, names, width)
+    names, used = _fields(start, delimiter, form.quote)
+    wanted = positions(file, form, names, width)
     return Layout(**cut, wanted=wanted, least=len(names), most=len(names)), used
 
 
-def _header(start: bytes, delimiter: int, quote: int) -> tuple[list[str], int]:
+def _fields(start: bytes, delimiter: str, quote: str | None) -> tuple[list[str], int]:
+    """The fields of the first line, and its size in bytes."""
     used = start.find(b"\n") + 1 or len(start)
-    line = start[:used].removesuffix(b"\n").removesuffix(b"\r")
-    names = line.decode("utf-8", "replace").split(chr(delimiter))
-    if quote != NO_QUOTE:
-        names = [_unquote(name, chr(quote)) for name in names]
-    return names, used
+    line = start[:used].removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "replace")
+    if quote is None:
+        return line.split(delimiter), used
+    fields, parts, inside = [], list[str](), False
+    for part in line.split(delimiter):
+        parts.append(part)
+        # A delimiter after an odd number of quotes is inside them.
+        inside ^= parts[0].startswith(quote) and part.count(quote) % 2 == 1
+        if not inside:
+            fields.append(_unquote(delimiter.join(parts), quote))
+            parts = []
+    return fields + [delimiter.join(parts)] * bool(parts), used
 
 
 def _unquote(name: str, quote: str) -> str:
@@ -136,9 +191,7 @@ def _unquote(name: str, quote: str) -> str:
     return name
 
 
-def _positions(
-    file: DataFile, form: Format, names: list[str] | None, width: int
-) -> tuple[int, ...]:
+def positions(file: DataFile, form: Format, names: list[str] | None, width: int) -> tuple[int, ...]:
     columns = form.columns
     if columns is None:
         if names is not None and len(names) != width:
@@ -166,22 +219,32 @@ def _positions(
     return tuple((names or []).index(str(column)) for column in columns)
 
 
-def _parquet_rows(file: DataFile, form: Format, audit: Audit, width: int) -> Iterator[Rows]:
+@contextmanager
+def opened_parquet(file: DataFile) -> Iterator[pq.ParquetFile]:
     if file.compression:
         raise ConfigError(f"{file.path}: Parquet is compressed inside, unpack it first")
     with file.open() as check:
         check.read(1)
-    name, row = file.path.name, 1
     with pq.ParquetFile(file.path, memory_map=False) as table:
+        yield table
+
+
+def _parquet_rows(
+    file: DataFile, form: Format, audit: Audit, width: int, optional: int
+) -> Iterator[Rows]:
+    name, row = file.path.name, 1
+    with opened_parquet(file) as table:
         names = list(table.schema_arrow.names)
-        wanted = [names[at] for at in _positions(file, form, names, width)]
+        wanted = [names[at] for at in positions(file, form, names, width)]
         for batch in table.iter_batches(ROWS, columns=wanted):
-            columns = [_text(batch.column(column), file, column) for column in wanted]
-            yield _sound(columns, name, row, audit)
+            columns = [text_column(batch.column(column), file, column) for column in wanted]
+            for at in range(width - optional, width):
+                columns[at] = pc.fill_null(columns[at], "")
+            yield _sound(columns, name, row, audit, width - optional)
             row += len(batch)
 
 
-def _text(column: pa.Array, file: DataFile, name: str) -> pa.Array:
+def text_column(column: pa.Array, file: DataFile, name: str) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     kind = column.type
@@ -194,13 +257,13 @@ def _text(column: pa.Array, file: DataFile, name: str) -> pa.Array:
     )
 
 
-def _sound(columns: list[pa.Array], name: str, first: int, audit: Audit) -> Rows:
-    """Only rows whose every field is there and could stand in a text file."""
+def _sound(columns: list[pa.Array], name: str, first: int, audit: Audit, needed: int) -> Rows:
+    """Only rows whose first ``needed`` fields are there and all could stand in a text file."""
     empty = np.zeros(len(columns[0]), bool)
     nul = np.zeros_like(empty)
-    for column in columns:
-        blank = pc.fill_null(pc.equal(pc.binary_length(column), 0), True)
-        empty |= np.asarray(blank)
+    for place, column in enumerate(columns):
+        if place < needed:
+            empty |= np.asarray(pc.fill_null(pc.equal(pc.binary_length(column), 0), True))
         nul |= np.asarray(pc.fill_null(pc.match_substring(column, "\0"), False))
     bad = empty | nul
     for at in np.flatnonzero(bad):

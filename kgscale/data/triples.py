@@ -1,4 +1,4 @@
-"""Your own triples: a file to be split, or a directory with its splits."""
+"""Your own triples: a file to be split, or a directory with its splits; labels and features."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from kgscale.data.audit import Audit
+from kgscale.data.features import FeatureFile
 from kgscale.data.files import COMPRESSION, KINDS, DataFile, stamp
 from kgscale.data.labels import LabelFile
-from kgscale.data.source import SPLITS, Facts, Labels, Reading
-from kgscale.data.splits import SplitRule
+from kgscale.data.node_labels import NodeLabelFiles
+from kgscale.data.source import SPLITS, Facts, Labels, NodeLabelRows, Reading
+from kgscale.data.splits import LabelRule, Shares, SplitRule
 from kgscale.data.tables import Column, Format, Rows, read_rows
+from kgscale.data.withheld import Withheld
 from kgscale.errors import ConfigError, DataError
 
+Lines: TypeAlias = NDArray[np.int64]
 READER = 1
 """Part of the digest: raise it when the same input gives another result."""
 
@@ -33,18 +38,31 @@ class TripleFiles:
     ``train``. Lines are taken literally: see ``kgscale.data.scan``.
     """
 
+    kinds: ClassVar[Sequence[str]] = KINDS
+    """Suffixes of files of triples."""
+    unit: ClassVar[str] = "line"
+    """What the numbers of triples count."""
+
     def __init__(
         self,
         *,
         path: str | Path | None,
         name: str | None = None,
         columns: Sequence[Column] | None = None,
+        relation: str | None = None,
         header: bool | None = None,
         delimiter: str | None = None,
         quote: str | None = None,
         names: str | Mapping[str, Any] | None = None,
         relation_names: str | Mapping[str, Any] | None = None,
         classes: str | Mapping[str, Any] | None = None,
+        types: str | Mapping[str, Any] | None = None,
+        labels: str | Mapping[str, Any] | None = None,
+        label_relation: str | Sequence[str] | None = None,
+        label_split: Sequence[float | int] = (0.6, 0.2, 0.2),
+        unknown_label: str = "error",
+        rare_label: str = "error",
+        features: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None = None,
         split: Sequence[float | int] = (0.9, 0.05, 0.05),
         seed: int = 0,
         max_rejected: float | int = 0.001,
@@ -54,24 +72,32 @@ class TripleFiles:
             raise ConfigError("data.path is not set: give a file of triples or a directory")
         if not 0 <= max_rejected <= 1:
             raise ConfigError(f"data.max_rejected is a share from 0 to 1, got {max_rejected}")
-        if unseen_relation not in ("error", "drop"):
-            raise ConfigError(f"data.unseen_relation is error or drop, got {unseen_relation!r}")
         self.path = Path(path).expanduser()
-        self.name = _clean(name or _stem(self.path))
+        self.name = _clean(name or _stem(self.path, self.kinds))
         self.format = Format(
             columns=None if columns is None else tuple(columns),
             header=header,
             delimiter=delimiter,
             quote=quote,
         )
-        if len(split) != 3:
-            raise ConfigError(f"data.split needs three shares, got {list(split)}")
-        self.split = SplitRule(ratio=(split[0], split[1], split[2]), seed=seed)
+        self.relation = relation
+        self.split = SplitRule(ratio=_three(split, "split"), seed=seed)
         self.names = LabelFile.of(names, "names")
         self.relation_names = LabelFile.of(relation_names, "relation_names")
         self.classes = LabelFile.of(classes, "classes")
+        self.types = LabelFile.of(types, "types")
+        self.labels = NodeLabelFiles.of(labels)
+        self.features = FeatureFile.of(features)
+        self.withheld = [label_relation] if isinstance(label_relation, str) else label_relation
+        self.label_rule = LabelRule(
+            ratio=_three(label_split, "label_split"),
+            seed=seed,
+            drop_unknown=_drop(unknown_label, "unknown_label"),
+            drop_rare=_drop(rare_label, "rare_label"),
+            entities=self.labels is None,
+        )
         self.max_rejected = max_rejected
-        self.drop_unseen = unseen_relation == "drop"
+        self.drop_unseen = _drop(unseen_relation, "unseen_relation")
 
     def describe(self) -> str:
         return f"Your own triples from {self.path}; their terms of use are yours to know."
@@ -80,10 +106,10 @@ class TripleFiles:
         """The file of each split; ``open`` is one still to be divided."""
         if not self.path.is_dir():
             return {"open": DataFile(self.path)}
-        found = {split: file for split in SPLITS if (file := _find(self.path, split))}
+        found = {split: file for split in SPLITS if (file := _find(self.path, split, self.kinds))}
         if "train" not in found:
             raise DataError(
-                f"{self.path} has no train file: it needs train{{{','.join(KINDS)}}}, "
+                f"{self.path} has no train file: it needs train{{{','.join(self.kinds)}}}, "
                 "perhaps with .gz or .zst"
             )
         if len(found) < len(SPLITS):
@@ -92,81 +118,122 @@ class TripleFiles:
 
     def digest(self) -> str:
         files = {split: file.digest() for split, file in self.files().items()}
-        labels = {name: file.digest() for name, file in self._label_files().items()}
+        labels = {name: file.digest() for name, file in self._more_files().items()}
         text = json.dumps([self._settings(), files, labels], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
 
     def stamp(self) -> tuple[str, float]:
         paths = [file.path for file in self.files().values()]
-        paths += [file.path for file in self._label_files().values()]
+        paths += [path for file in self._more_files().values() for path in file.paths]
         return stamp(paths, self._settings())
 
     def _settings(self) -> dict[str, Any]:
+        """What is not set is not mentioned: the digest of a source without it stays the same."""
+        more: dict[str, Any] = {}
+        if self.relation is not None:
+            more["relation"] = self.relation
+        if self._has_labels:
+            more["label_rule"] = asdict(self.label_rule)
+        if self.withheld:
+            more["label_relation"] = list(self.withheld)
         return {
             "reader": READER,
             "format": asdict(self.format),
             "kinds": {split: file.kind for split, file in self.files().items()},
-            "labels": {name: file.settings() for name, file in self._label_files().items()},
+            "labels": {name: file.settings() for name, file in self._more_files().items()},
             "split": asdict(self.split),
             "max_rejected": self.max_rejected,
             "drop_unseen": self.drop_unseen,
+            **more,
         }
 
-    def _label_files(self) -> dict[str, LabelFile]:
+    @property
+    def _has_labels(self) -> bool:
+        return self.labels is not None or bool(self.withheld)
+
+    def _more_files(self) -> dict[str, LabelFile | FeatureFile]:
+        """The files beside the triples, by the setting that names them."""
         files = {
             "names": self.names,
             "relation_names": self.relation_names,
             "classes": self.classes,
+            "types": self.types,
         }
-        return {name: file for name, file in files.items() if file is not None}
+        return {
+            **{name: file for name, file in files.items() if file is not None},
+            **(self.labels.parts() if self.labels else {}),
+            **{f"features/{at}": file for at, file in enumerate(self.features)},
+        }
 
     def read(self, audit: Audit) -> Reading:
         return Reading(
             facts=self._facts(audit),
             entities=self._entities(audit),
             relations=self._labels(self.relation_names, audit, "name"),
+            node_labels=self._node_labels(audit),
+            label_rule=self.label_rule if self._has_labels else None,
+            features=self.features,
         )
 
     def _facts(self, audit: Audit) -> Iterator[Facts]:
         known: pa.Array = pa.array([], pa.string())
+        withheld = Withheld(self.withheld or (), audit, labels=self.labels is None)
         files = self.files()
         for split, file in files.items():
             before = audit.lines
-            for rows in read_rows(file, self.format, audit, width=3):
+            for rows in self._rows(file, audit):
+                facts, line = withheld.take(_facts_of(split, rows), rows.line, file)
                 if len(files) > 1 and split in ("train", "open"):
-                    known = pc.unique(pa.chunked_array([known, pc.unique(rows.columns[1])]))
+                    known = pc.unique(pa.chunked_array([known, pc.unique(facts.relation)]))
                 elif len(files) > 1:
-                    rows = self._check_relations(rows, known, file, audit)
-                head, relation, tail = rows.columns
-                yield Facts(split=split, head=head, relation=relation, tail=tail)
+                    facts = self._check_relations(facts, line, known, file, audit)
+                yield facts
             if audit.lines == before:
                 raise DataError(f"{file.path} is empty: it needs a triple a line")
-            audit.check(self.max_rejected)
+            few = self.relation is None and audit.rejected["too few columns"] and not audit.accepted
+            hint = "say what a file of (head, tail) means with data.relation=NAME, " if few else ""
+            audit.check(self.max_rejected, hint=hint)
+        withheld.check(self.path)
 
-    def _check_relations(self, rows: Rows, known: pa.Array, file: DataFile, audit: Audit) -> Rows:
-        seen = np.asarray(pc.is_in(rows.columns[1], value_set=known))
-        if seen.all():
-            return rows
-        unseen = np.flatnonzero(~seen)
+    def _rows(self, file: DataFile, audit: Audit) -> Iterator[Rows]:
+        """Head, relation and tail."""
+        if self.relation is None:
+            yield from read_rows(file, self.format, audit, width=3)
+            return
+        constant = pa.scalar(self.relation, pa.string())
+        for rows in read_rows(file, self.format, audit, width=2):
+            head, tail = rows.columns
+            yield replace(rows, columns=[head, pa.repeat(constant, len(head)), tail])
+
+    def _check_relations(
+        self, facts: Facts, line: Lines, known: pa.Array, file: DataFile, audit: Audit
+    ) -> Facts:
+        seen = pc.is_in(facts.relation, value_set=known)
+        unseen = np.flatnonzero(~np.asarray(seen))
+        if not len(unseen):
+            return facts
         if not self.drop_unseen:
             at = int(unseen[0])
             raise DataError(
-                f"{file.path} line {rows.line[at]}: relation {rows.columns[1][at].as_py()!r} "
-                f"is not in train ({len(unseen):,} such lines or more): correct it, "
-                "or leave these lines out with data.unseen_relation=drop"
+                f"{file.path} {self.unit} {line[at]}: relation {facts.relation[at].as_py()!r} "
+                f"is not in train ({len(unseen):,} such {self.unit}s or more): correct it, "
+                f"or leave these {self.unit}s out with data.unseen_relation=drop"
             )
         for at in unseen.tolist():
-            text = "\t".join(column[at].as_py() for column in rows.columns)
-            audit.drop(file.path.name, int(rows.line[at]), "relation unseen in train", text)
+            text = "\t".join(c[at].as_py() for c in (facts.head, facts.relation, facts.tail))
+            audit.drop(file.path.name, int(line[at]), "relation unseen in train", text)
         audit.accept(-len(unseen))
-        keep = pa.array(seen)
-        return replace(
-            rows, columns=[column.filter(keep) for column in rows.columns], line=rows.line[seen]
-        )
+        return facts.filter(seen)
 
     def _entities(self, audit: Audit) -> Iterator[Labels]:
         yield from self._labels(self.names, audit, "name")
         yield from self._labels(self.classes, audit, "class_")
+        yield from self._labels(self.types, audit, "type")
+
+    def _node_labels(self, audit: Audit) -> Iterator[NodeLabelRows]:
+        if self.labels is not None:
+            yield from self.labels.read(audit)
+            audit.check(self.max_rejected)
 
     def _labels(self, file: LabelFile | None, audit: Audit, kind: str) -> Iterator[Labels]:
         if file is None:
@@ -176,8 +243,25 @@ class TripleFiles:
         audit.check(self.max_rejected)
 
 
-def _find(directory: Path, split: str) -> DataFile | None:
-    names = [f"{split}{kind}{more}" for kind in KINDS for more in ("", *COMPRESSION)]
+def _facts_of(split: str, rows: Rows) -> Facts:
+    head, relation, tail = rows.columns
+    return Facts(split=split, head=head, relation=relation, tail=tail)
+
+
+def _three(shares: Sequence[float | int], name: str) -> Shares:
+    if len(shares) != 3:
+        raise ConfigError(f"data.{name} needs three shares, got {list(shares)}")
+    return shares[0], shares[1], shares[2]
+
+
+def _drop(word: str, name: str) -> bool:
+    if word not in ("error", "drop"):
+        raise ConfigError(f"data.{name} is error or drop, got {word!r}")
+    return word == "drop"
+
+
+def _find(directory: Path, split: str, kinds: Sequence[str]) -> DataFile | None:
+    names = [f"{split}{kind}{more}" for kind in kinds for more in ("", *COMPRESSION)]
     found = [directory / name for name in names if (directory / name).is_file()]
     if len(found) > 1:
         raise DataError(
@@ -187,8 +271,8 @@ def _find(directory: Path, split: str) -> DataFile | None:
     return DataFile(found[0]) if found else None
 
 
-def _stem(path: Path) -> str:
-    while path.suffix in (*KINDS, *COMPRESSION):
+def _stem(path: Path, kinds: Sequence[str]) -> str:
+    while path.suffix in (*kinds, *COMPRESSION):
         path = path.with_suffix("")
     return path.name or path.resolve().name
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from kgscale.data.database import Database
 from kgscale.data.intern import Interner
-from kgscale.data.source import Labels
+from kgscale.data.source import DEFAULT_TYPE, Labels
+from kgscale.errors import DataError
 
 LABEL_TYPE = pa.schema([(field, pa.string()) for field in ("key", "name", "type", "class")])
 
@@ -64,7 +65,7 @@ class Vocabulary:
             # The smallest of several names: the result must not depend on the order of lines.
             query = f"""
                 SELECT key, slot, name, type FROM ({query}) LEFT JOIN (
-                    SELECT key, min(name) AS name, min(type) AS type
+                    SELECT key, min(name) AS name, nullif(min(type), '{DEFAULT_TYPE}') AS type
                     FROM {self.kind}_label GROUP BY key
                 ) USING (key) ORDER BY type NULLS FIRST, key"""
         else:
@@ -85,8 +86,18 @@ class Vocabulary:
         self.conflicts = self._count(
             f"""SELECT count(*) FROM (
                 SELECT key FROM {kind}_label SEMI JOIN {kind} USING (key)
-                GROUP BY key HAVING count(DISTINCT name) > 1 OR count(DISTINCT type) > 1)"""
+                GROUP BY key HAVING count(DISTINCT name) > 1)"""
         )
+        conflict = self._database.run(
+            f"""SELECT key, min(type), max(type), count(*) OVER () FROM {kind}_label
+            SEMI JOIN {kind} USING (key) GROUP BY key HAVING min(type) < max(type)
+            ORDER BY key LIMIT 1"""
+        )
+        for key, one, other, count in conflict:
+            raise DataError(
+                f"{key!r} has the types {one!r} and {other!r} ({count:,} such entities): "
+                "an entity has one storage type; give several as data.classes"
+            )
 
     def _count(self, query: str) -> int:
         return int(self._database.run(query)[0][0])
@@ -128,6 +139,11 @@ class Vocabulary:
             JOIN {kind}_class ON label.class = {kind}_class.class ORDER BY id, class_id"""
         for batch in self._database.stream(query):
             yield batch.column(0).to_numpy(), batch.column(1).to_numpy()
+
+    def locate(self, keys: str) -> Iterator[pa.RecordBatch]:
+        """The rows of a table with a column ``key``, each with the ``id`` of its key."""
+        query = f"SELECT {keys}.*, {self.kind}.rowid AS id FROM {keys} JOIN {self.kind} USING (key)"
+        yield from self._database.stream(query)
 
     def forget(self) -> None:
         """Give the keys' memory back; the ids of slots stay."""

@@ -13,17 +13,21 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from kgscale.data.audit import Audit
 from kgscale.data.database import Database, size_in_bytes
-from kgscale.data.source import SPLITS, Source
+from kgscale.data.label_table import NodeLabelTable
+from kgscale.data.source import SPLITS, Reading, Source
 from kgscale.data.splits import TRAIN
 from kgscale.data.spool import Array, Spool
 from kgscale.data.vocabulary import Vocabulary
 from kgscale.graph.catalog import write_classes, write_entities, write_relations
 from kgscale.graph.compress import REPEATED, Direction, Mask, split_of, write_adjacency
 from kgscale.graph.facts import assign, by_tail, encode, sort_facts, unseen_in_train
+from kgscale.graph.features import write_features
 from kgscale.graph.integrity import ContentHash
+from kgscale.graph.labels import count_joined, write_labels
 from kgscale.graph.tables import TableWriter
 from kgscale.graph.workshop import TRIPLE, Workshop
 
@@ -49,31 +53,69 @@ def build(
             scratch=scratch,
             entities=Vocabulary(database, "entity", scratch),
             relations=Vocabulary(database, "relation", scratch),
+            labels=NodeLabelTable(database),
         )
         return _build(source, directory, shop, audit)
 
 
 def _build(source: Source, directory: Path, shop: Workshop, audit: Audit) -> Built:
     content = ContentHash()
-    slots = encode(source, audit, shop)
-    audit.tell(f"numbering the entities of {audit.accepted:,} triples")
+    slots, reading = encode(source, audit, shop)
+    audit.tell(f"numbering the entities of {slots.size:,} triples")
     shop.entities.number()
     shop.relations.number()
     # Before the facts, so that they have the memory to themselves.
     types = write_entities(directory, shop.entities, content)
     classes = write_classes(directory, shop.entities, types, content)
+    described = _describe(directory, reading, types, shop, content, audit)
+    own_labels = _own_labels(reading, shop)
     shop.entities.forget()
-    audit.tell(f"sorting {audit.accepted:,} triples")
+    shop.labels.forget()
+    audit.tell(f"sorting {slots.size:,} triples")
     facts, duplicates = sort_facts(slots, shop)
     facts, sizes = assign(facts, source.split, shop, source.name)
-    audit.tell(f"writing {2 * audit.accepted:,} edges")
+    audit.tell(f"writing {2 * facts.size:,} edges")
     write_graph(directory, facts, shop, content, sizes)
     write_relations(directory, shop.relations, classes, facts, content)
+    if len(own_labels):
+        joined = count_joined(own_labels, facts, shop.entities.size)
+        described["labels"]["triples_that_join_own_label"] = joined
     return Built(
         fingerprint=content.hexdigest(),
-        counts={**_counts(facts, sizes, shop), "duplicates": duplicates},
+        counts={**_counts(facts, sizes, shop), "duplicates": duplicates, **described},
         types=types,
     )
+
+
+def _describe(
+    directory: Path,
+    reading: Reading,
+    types: list[dict[str, Any]],
+    shop: Workshop,
+    content: ContentHash,
+    audit: Audit,
+) -> dict[str, Any]:
+    """Labels and features, where there are any."""
+    counts: dict[str, Any] = {}
+    if reading.label_rule is not None:
+        audit.tell("numbering the labels")
+        shop.labels.resolve(reading.label_rule)
+        counts["labels"] = write_labels(directory, shop.labels, shop.entities.size, content)
+    if reading.features:
+        audit.tell("writing the features")
+        counts["features"] = write_features(directory, reading.features, types, shop, content)
+    return counts
+
+
+def _own_labels(reading: Reading, shop: Workshop) -> NDArray[np.int64]:
+    """Sorted codes of an entity and the entity that is its label, if labels were triples."""
+    if reading.label_rule is None or not reading.label_rule.entities:
+        return np.zeros(0, np.int64)
+    codes = [
+        batch["id"].to_numpy() * shop.entities.size + batch["label_entity"].to_numpy()
+        for batch in shop.labels.own_entities()
+    ]
+    return np.sort(np.concatenate([np.zeros(0, np.int64), *codes]))
 
 
 def _counts(facts: Spool, sizes: Array, shop: Workshop) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from kgscale.data.source import DEFAULT_TYPE
 from kgscale.data.splits import TRAIN
 from kgscale.data.spool import Array, Spool
 from kgscale.data.vocabulary import Vocabulary
@@ -18,10 +19,17 @@ from kgscale.graph.compress import split_of
 from kgscale.graph.integrity import ContentHash
 from kgscale.graph.tables import TableWriter
 
-DEFAULT = "entity"
-"""The type and class of entities about which nothing is said."""
 NAMED = pa.schema({"key": pa.string(), "name": pa.string()})
 PAIRS = pa.list_(pa.struct({"head_class": pa.int32(), "tail_class": pa.int32()}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntityType:
+    """A storage type: the entities ``start : stop``."""
+
+    name: str
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +62,7 @@ def write_entities(
 def _extend(types: list[dict[str, Any]], kind: pa.Array, start: int) -> None:
     runs = pa.compute.run_end_encode(kind)
     for name, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-        name = DEFAULT if name is None else name
+        name = DEFAULT_TYPE if name is None else name
         if not types or types[-1]["name"] != name:
             types.append({"name": name, "start": types[-1]["stop"] if types else 0})
         types[-1]["stop"] = start + end

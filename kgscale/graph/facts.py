@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from kgscale.data.audit import Audit
-from kgscale.data.source import SPLITS, Source
+from kgscale.data.source import SPLITS, Reading, Source
 from kgscale.data.splits import TEST, TRAIN, VALID, Columns, Division, SplitRule, divide
 from kgscale.data.spool import Array, Spool
 from kgscale.data.vocabulary import id_type
@@ -31,8 +31,8 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
             yield item
 
 
-def encode(source: Source, audit: Audit, shop: Workshop) -> Spool:
-    """Facts by slot, as they come."""
+def encode(source: Source, audit: Audit, shop: Workshop) -> tuple[Spool, Reading]:
+    """Facts by slot, as they come; what is said about keys goes to the vocabularies."""
     slots = Spool(shop.scratch, "slot", {**dict.fromkeys(TRIPLE, np.uint32), "split": np.uint8})
     reading = source.read(audit)
     # Reading and relations take about as long as entities: two threads keep pace.
@@ -44,11 +44,15 @@ def encode(source: Source, audit: Audit, shop: Workshop) -> Spool:
             tail=shop.entities.encode(facts.tail),
             split=np.full(len(facts.head), CODES[facts.split], np.uint8),
         )
+        if facts.node_labels is not None:
+            shop.labels.add(facts.node_labels)
     for labels in reading.entities:
         shop.entities.label(labels)
     for labels in reading.relations:
         shop.relations.label(labels)
-    return slots
+    for rows in reading.node_labels:
+        shop.labels.add(rows)
+    return slots, reading
 
 
 def sort_facts(slots: Spool, shop: Workshop) -> tuple[Spool, dict[str, int]]:

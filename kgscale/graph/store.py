@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from kgscale.data.audit import Audit, Tell, silent
@@ -22,8 +22,11 @@ from kgscale.data.source import SPLITS, Source
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.build import build
+from kgscale.graph.catalog import EntityType
+from kgscale.graph.features import open_features
 from kgscale.graph.inputs import digest_of
 from kgscale.graph.integrity import check_files, file_hash, hash_files, read_json, write_json
+from kgscale.graph.labels import NodeLabels
 from kgscale.graph.names import Names
 from kgscale.graph.publish import published, sync
 from kgscale.types import Triples
@@ -44,6 +47,8 @@ class GraphStore:
         self.num_entities: int = counts["entities"]
         self.num_relations: int = counts["relations"]
         self.num_triples: dict[str, int] = {split: counts["triples"][split] for split in SPLITS}
+
+        self.types = [EntityType(**kind) for kind in manifest["types"]]
 
     @classmethod
     def open(cls, path: str | Path, *, verify: str = "fast") -> GraphStore:
@@ -119,6 +124,15 @@ class GraphStore:
             for name in ("class_indptr.npy", "class_id.npy")
         )
         return indptr, class_id
+
+    def labels(self) -> NodeLabels | None:
+        """What node classification asks for, if the source has it."""
+        return NodeLabels.open(self.path) if "labels" in self.manifest["counts"] else None
+
+    def features(self) -> dict[int, Float[Tensor, "_ _"]]:
+        """A row per entity of a storage type, by its place in ``types``; not all have any."""
+        told = self.manifest["counts"].get("features", {"matrices": []})
+        return open_features(self.path, told["matrices"])
 
     def derived(
         self, kind: str, settings: Mapping[str, Any], write: Callable[[Path], None]

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from kgscale.data.database import Database
+from kgscale.data.label_table import NodeLabelTable
 from kgscale.data.source import SPLITS
 from kgscale.data.spool import PIECE, Array, Spool
 from kgscale.data.vocabulary import Vocabulary, id_type, relation_type
@@ -56,6 +57,7 @@ class Workshop:
     """Bytes that a step may use."""
     entities: Vocabulary
     relations: Vocabulary
+    labels: NodeLabelTable
 
     def schema(self, **more: pa.DataType) -> pa.Schema:
         entity = pa.from_numpy_dtype(id_type(self.entities.size))

@@ -50,7 +50,7 @@ def embed_graph(model: LinkModel, graph: Adjacency, *, memory: int) -> GraphVect
 
 def row_blocks(graph: Adjacency, device: torch.device) -> Iterator[Block]:
     """All rows with all their in-edges, ``ROWS`` at a time."""
-    num_rows = graph.indptr.shape[0] - 1
+    num_rows, degree = graph.indptr.shape[0] - 1, graph.indptr.diff().to(device)
     for start in range(0, num_rows, ROWS):
         indptr = graph.indptr[start : start + ROWS + 1]
         first, last = int(indptr[0]), int(indptr[-1])
@@ -59,6 +59,7 @@ def row_blocks(graph: Adjacency, device: torch.device) -> Iterator[Block]:
             source=graph.source[first:last].to(device),
             relation=graph.relation[first:last].to(device),
             start=start,
+            degree=degree,
         )
 
 

@@ -34,6 +34,8 @@ class LinkModel(nn.Module):
         return self.decoder.compare(question, candidate, dtype=self.score_dtype)
 
     def forward(self, batch: SubgraphBatch) -> Scores:
+        query = batch.query
+        assert isinstance(query, LinkQueries)
         entity, relation = self.encode(batch)
-        question = self.question(entity, relation, batch.query)
-        return self.compare(question, entity[: batch.query.num_candidates])
+        question = self.question(entity, relation, query)
+        return self.compare(question, entity[: query.num_candidates])

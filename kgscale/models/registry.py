@@ -15,11 +15,22 @@ from torch import nn
 
 from kgscale.errors import DataError, ResourceError
 from kgscale.models.decoders import ComplEx, DistMult
-from kgscale.models.encoders import RGCN, CompGCN, EmbeddingOnly
+from kgscale.models.encoders import (
+    HGT,
+    RGAT,
+    RGCN,
+    CompGCN,
+    EmbeddingOnly,
+    PyGConvolution,
+    RelationalSAGE,
+)
 from kgscale.models.entities import EntityTable
 from kgscale.models.link import LinkModel
 
-ENCODERS: Final = {kind.__name__: kind for kind in (EmbeddingOnly, RGCN, CompGCN)}
+ENCODERS: Final = {
+    kind.__name__: kind
+    for kind in (EmbeddingOnly, RGCN, CompGCN, RelationalSAGE, RGAT, HGT, PyGConvolution)
+}
 DECODERS: Final = {kind.__name__: kind for kind in (DistMult, ComplEx)}
 _WEIGHTS: Final = "model.safetensors"
 _SPEC: Final = "model.json"

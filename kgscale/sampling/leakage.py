@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from jaxtyping import Int, Int64
+import torch
+from jaxtyping import Bool, Int, Int64
 from torch import Tensor
 
-from kgscale.batch import LinkQueries, SubgraphBatch
+from kgscale.batch import Queries, SubgraphBatch
+from kgscale.graph.adjacency import Adjacency
+from kgscale.kernels.induce import Induced
 from kgscale.kernels.sample import NeighborSample, hide_edges
 
 
 def hide_asked(
     sample: NeighborSample,
-    triple_of_edge: Int[Tensor, " store_edge"],
+    graph: Adjacency,
     asked: Int64[Tensor, " asked"],
-    query: LinkQueries,
+    query: Queries,
 ) -> SubgraphBatch:
     """The sampled subgraph without the asked triples, in both directions.
 
     A triple and its reciprocal share a triple id, so leaving out the id leaves out both.
 
     Args:
-        triple_of_edge: the store's map from edges to triples.
+        graph: what was sampled.
         asked: ids of the triples that this step asks about, over all ranks.
     """
     assert sample.edge is not None
-    triple = triple_of_edge[sample.edge.long()].long()
+    triple = graph.triple[sample.edge.long()].long()
     indptr, source, relation, triple, hop_edges = hide_edges(
         sample.indptr,
         sample.source,
@@ -42,5 +45,37 @@ def hide_asked(
         triple=triple,
         hop_size=sample.hop_size,
         hop_edges=hop_edges,
+        query=query,
+        degree=graph.indptr.diff()[sample.entity_id.long()],
+    )
+
+
+def hide_within(
+    cut: Induced,
+    triple_of_edge: Int[Tensor, " store_edge"],
+    asked: Bool[Tensor, " edge"],
+    query: Queries,
+    *,
+    num_layers: int,
+) -> SubgraphBatch:
+    """A cut of the graph without the edges that it asks about; every layer sees all the rest.
+
+    ``asked`` must be a function of the edge's triple, so that its other direction is asked about
+    and hidden as well.
+    """
+    entities, stays = cut.entity_id.shape[0], ~asked
+    before = torch.cat([stays.new_zeros(1, dtype=torch.int64), stays.long().cumsum(0)])
+    # Entities beyond the rows are read and get no messages.
+    indptr = before[cut.indptr]
+    indptr = torch.cat([indptr, indptr[-1:].expand(entities + 1 - indptr.shape[0])])
+    edges = int(indptr[-1])
+    return SubgraphBatch(
+        entity_id=cut.entity_id,
+        indptr=indptr,
+        source=cut.source[stays],
+        relation=cut.relation[stays],
+        triple=triple_of_edge[cut.edge[stays].long()].long(),
+        hop_size=(entities,) * (num_layers + 1),
+        hop_edges=(edges,) * num_layers,
         query=query,
     )

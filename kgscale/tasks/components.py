@@ -5,28 +5,41 @@ A prefix test would be worthless, since the attributes of an allowed module reac
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, Final
 
 from kgscale.data.hpo import HumanPhenotypeOntology
+from kgscale.data.rdf import RdfFiles
+from kgscale.data.synthetic import SyntheticGraph
 from kgscale.data.triples import TripleFiles
 from kgscale.errors import ConfigError
 from kgscale.losses import BCELoss, MarginLoss, SoftmaxLoss
 from kgscale.models.registry import DECODERS, ENCODERS
+from kgscale.sampling.cluster import ClusterStrategy
+from kgscale.sampling.full_batch import FullBatchStrategy
 from kgscale.sampling.neighbor import NeighborStrategy
+from kgscale.sampling.random_nodes import RandomNodesStrategy
+from kgscale.sampling.subgraph import SubgraphStrategy
 from kgscale.tasks.schema import check_arguments
 from kgscale.training.optimizers import VectorOptimizer
 
 GROUPS: Final[dict[str, tuple[type, ...]]] = {
-    "data": (HumanPhenotypeOntology, TripleFiles),
-    "strategy": (NeighborStrategy,),
+    "data": (HumanPhenotypeOntology, RdfFiles, SyntheticGraph, TripleFiles),
+    "strategy": (
+        NeighborStrategy,
+        ClusterStrategy,
+        SubgraphStrategy,
+        FullBatchStrategy,
+        RandomNodesStrategy,
+    ),
     "encoder": tuple(ENCODERS.values()),
     "decoder": tuple(DECODERS.values()),
     "loss": (SoftmaxLoss, BCELoss, MarginLoss),
     "optimizer": (VectorOptimizer,),
 }
 GIVEN: Final[dict[str, tuple[str, ...]]] = {
-    "strategy": ("graph", "num_layers", "seed"),
+    "strategy": ("graph", "questions", "partition", "num_layers", "seed"),
     "encoder": ("num_relations", "generator"),
     "decoder": ("dim",),
     "optimizer": ("tables", "vectors", "weights"),
@@ -50,8 +63,9 @@ def component(group: str, settings: object) -> tuple[type, dict[str, Any]]:
 
 
 def build(group: str, settings: object, **given: Any) -> Any:
-    """An instance of the class that ``settings`` name; ``given`` comes from the program."""
+    """An instance of the class that ``settings`` name, with what it takes of ``given``."""
     kind, arguments = component(group, settings)
+    given = {name: given[name] for name in inspect.signature(kind).parameters if name in given}
     try:
         return kind(**arguments, **given)
     except TypeError as error:

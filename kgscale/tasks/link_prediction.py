@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.known import KnownFacts
+from kgscale.graph.partition import Partition, partition
 from kgscale.graph.store import GraphStore, prepare
 from kgscale.inference.evaluate import RankReport, evaluate, model_ranker
 from kgscale.inference.popularity import popularity_ranker
@@ -98,12 +99,23 @@ def _rehearse(settings: RunSettings) -> None:
         num_relations=1,
     )
     build("data", settings.groups["data"])
-    module, _, _ = assemble(settings, graph, known=graph, valid=torch.tensor([[0, 0, 1]]))
+    module, _, _ = assemble(
+        settings, graph, known=graph, valid=torch.tensor([[0, 0, 1]]), partition=_unused
+    )
     module.configure_optimizers()
 
 
+def _unused(**_: Any) -> Partition:
+    raise AssertionError("a rehearsal cuts no graph")
+
+
 def assemble(
-    settings: RunSettings, graph: Adjacency, *, known: Adjacency, valid: Triples
+    settings: RunSettings,
+    graph: Adjacency,
+    *,
+    known: Adjacency,
+    valid: Triples,
+    partition: Callable[..., Partition],
 ) -> tuple[LinkPrediction, Strategy, dict[str, Any]]:
     """Module and strategy for a graph, and the specification from which a model is rebuilt."""
     spec: dict[str, Any] = {
@@ -118,6 +130,7 @@ def assemble(
         "strategy",
         settings.groups["strategy"],
         graph=graph,
+        partition=partition,
         num_layers=model.encoder.num_layers,
         seed=settings.seed,
     )
@@ -197,6 +210,7 @@ class _Training:
             self.store.adjacency(),
             known=self.store.adjacency(known=True),
             valid=self.store.triples("valid"),
+            partition=partial(partition, self.store),
         )
         path = str(self.store.path.resolve())
         self.spec = {**spec, "store": path, "fingerprint": self.store.fingerprint}
@@ -237,6 +251,8 @@ class _Training:
     def _tell(self, results: Mapping[str, Any], predictions: list[Prediction]) -> None:
         self.console.print(show.outcome(results))
         show.sentence(self.console, self.strategy.describe())
+        for line in show.report(results["strategy_report"]):
+            show.sentence(self.console, line)
         if predictions:
             self.console.print(show.predictions(table(predictions, self.store), "New facts"))
             wanted = self.settings.predictions
@@ -294,6 +310,7 @@ class _Training:
             "status": "done" if done else "interrupted",
             "data": {"name": self.store.name, "fingerprint": self.store.fingerprint},
             "strategy": strategy.__name__,
+            "strategy_report": self.strategy.report(),
             "encoder": self.spec["encoder"]["name"],
             "decoder": self.spec["decoder"]["name"],
             "seed": self.settings.seed,

@@ -18,6 +18,9 @@ from kgscale.inference.evaluate import RankReport
 from kgscale.metrics.ranking import HITS
 
 _WIDE: Final = 200
+_NAMED: Final = 3
+_LEAK: Final = 0.05
+"""Triples that join an entity to its label, per labelled entity, from which on it is told."""
 _METRICS = ("mrr", *(f"hits@{k}" for k in HITS))
 
 
@@ -61,9 +64,64 @@ def graph(store: GraphStore) -> Iterator[str]:
     left_out = {**told["rejected"], **told["dropped"]}
     if left_out:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
-        yield f"lines left out: {reasons} (listed in {store.path / REJECTED})"
+        rejected = store.path / REJECTED
+        where = f" (listed in {rejected})" if rejected.exists() else ""
+        yield f"lines left out: {reasons}{where}"
+    yield from _labels(store)
+    yield from _features(store)
     yield from (f"note: {note}" for note in told["notes"])
     yield from _oddities(store.manifest["counts"])
+
+
+def _labels(store: GraphStore) -> Iterator[str]:
+    """A line about the labels, and notes about those that cannot help."""
+    told = store.manifest["counts"].get("labels")
+    if not told:
+        return
+    entities = ", ".join(f"{told['entities'][split]:,} {split}" for split in store.num_triples)
+    several = " (several may apply)" if told["several_per_entity"] else ""
+    out = ", ".join(
+        f"{count:,} {reason.replace('_', ' ')}"
+        for reason, count in told["left_out"].items()
+        if count
+    )
+    yield (
+        f"labels: {len(told['classes']):,} classes{several}, entities {entities}"
+        + (f"; left out: {out}" if out else "")
+    )
+    if told["unseen_in_train"]:
+        yield f"note: {told['unseen_in_train']:,} labels occur in no training entity"
+    yield from _leaks(store, told)
+
+
+def _leaks(store: GraphStore, told: Mapping[str, Any]) -> Iterator[str]:
+    """Relations that join many entities to their own labels, the worst first."""
+    least = _LEAK * sum(told["entities"].values())
+    found = told.get("triples_that_join_own_label", {}).items()
+    worst = sorted((-count, int(relation)) for relation, count in found if count >= least)
+    if worst:
+        keys = store.relation_keys([relation for _, relation in worst[:_NAMED]])
+        named = [f"{-count:,} {key!r}" for (count, _), key in zip(worst, keys, strict=False)]
+        more = f" and {len(worst) - _NAMED:,} more relations" if len(worst) > _NAMED else ""
+        yield (
+            f"note: triples that still join an entity to its own label: {', '.join(named)}{more}; "
+            "data.label_relation takes a list of relations to leave out"
+        )
+
+
+def _features(store: GraphStore) -> Iterator[str]:
+    told = store.manifest["counts"].get("features")
+    if not told:
+        return
+    matrices = []
+    for matrix in told["matrices"]:
+        missing = matrix["entities_without_row"]
+        zeros = f", zeros for {missing:,} entities without a row" if missing else ""
+        name = store.types[matrix["type"]].name
+        matrices.append(f"{matrix['dim']:,} {matrix['dtype']} of {name!r}{zeros}")
+    unused = told["rows_without_facts"]
+    more = f"; {unused:,} rows of keys in no triple left out" if unused else ""
+    yield f"features: {'; '.join(matrices)}{more}"
 
 
 def _oddities(counts: Mapping[str, Any]) -> Iterator[str]:
@@ -95,6 +153,19 @@ def outcome(results: Mapping[str, Any]) -> Table:
     if baseline:
         table.add_row(baseline["split"], "popularity", *_numbers(baseline["popularity"]))
     return table
+
+
+_REPORTED: Final = {
+    "edges_kept": "of the train edges are in some batch of an epoch",
+    "edges_kept_worst_relation": "of those of the relation that loses most",
+    "answers_covered": "of the answers lie in the subgraph of their head",
+}
+
+
+def report(measured: Mapping[str, float]) -> Iterator[str]:
+    """What a strategy's batches lack of the graph."""
+    for name, share in measured.items():
+        yield f"note: {share:.1%} {_REPORTED[name]}"
 
 
 def _table(title: str) -> Table:

@@ -59,6 +59,7 @@ class LinkPrediction(pl.LightningModule):
 
     def training_step(self, batch: SubgraphBatch, batch_index: int) -> torch.Tensor:
         model, query = self.model, batch.query
+        assert isinstance(query, LinkQueries)
         entity, relation = model.encode(batch)
         loss = self.loss(
             model.question(entity, relation, query),

@@ -290,6 +290,23 @@ def test_endless_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         read(path=path, quote="'")
 
 
+def test_a_line_too_long_is_rejected_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "BLOCK", 1 << 10)
+    lines = text_of(ROWS, ",")
+    path = write(tmp_path / "x.csv", lines + b"a" * 5000 + b"\n" + lines + b"b" * 5000)
+    audit = Audit()
+    found = [
+        row
+        for facts in TripleFiles(path=path, max_rejected=1).read(audit).facts
+        for row in facts.head.to_pylist()
+    ]
+    assert len(found) == 2 * len(ROWS)
+    assert [first["line"] for first in audit.first] == [len(ROWS) + 1, 2 * len(ROWS) + 2]
+    assert set(audit.rejected) == {"longer than 0 MiB"}
+
+
 def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "x.tsv", text_of(ROWS))
 

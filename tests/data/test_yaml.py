@@ -11,10 +11,17 @@ import pytest
 from omegaconf import OmegaConf
 
 from kgscale.data.hpo import HumanPhenotypeOntology
+from kgscale.data.rdf import RdfFiles
 from kgscale.data.source import Source
+from kgscale.data.synthetic import SyntheticGraph
 from kgscale.data.triples import TripleFiles
 
-FILES = {"hpo": HumanPhenotypeOntology, "triples": TripleFiles}
+FILES = {
+    "hpo": HumanPhenotypeOntology,
+    "rdf": RdfFiles,
+    "synthetic": SyntheticGraph,
+    "triples": TripleFiles,
+}
 CONF = Path(__file__).parents[2] / "conf" / "data"
 
 

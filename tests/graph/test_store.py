@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
 import os
 import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,7 @@ def some_rows(count: int = 400, seed: int = 0) -> list[Row]:
     ]
 
 
-def write(path: Path, triples: list[Row]) -> Path:
+def write(path: Path, triples: Sequence[Sequence[str]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join("\t".join(row) + "\n" for row in triples), "utf-8", newline="\n")
     return path
@@ -89,6 +91,18 @@ def test_given_splits_come_back(
     assert store.relation_keys([0, 1, 2]) == ["r", "s", "t"]
     seen = {key for head, _, tail in train for key in (head, tail)}
     assert store.manifest["counts"]["entities_unseen_in_train"] == len(everything - seen)
+
+
+def test_a_store_on_a_read_only_disk_opens(
+    store: GraphStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    (store.path / "verified.json").unlink()
+    for change in ("write_text", "replace", "unlink"):
+        monkeypatch.setattr(Path, change, refuse)
+    assert GraphStore.open(store.path, verify="full").fingerprint == store.fingerprint
 
 
 def test_tells_how_far_it_is(tmp_path: Path) -> None:
@@ -270,6 +284,7 @@ def test_of_two_builders_the_first_wins(tmp_path: Path, monkeypatch: pytest.Monk
 
 KILLED = """
 import os, sys
+from collections.abc import Sequence
 from pathlib import Path
 from kgscale.data.triples import TripleFiles
 from kgscale.graph import store

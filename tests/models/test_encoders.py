@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
-from kgscale.batch import Block
-from kgscale.errors import DataError
+from kgscale.batch import Block, SubgraphBatch
+from kgscale.errors import ConfigError, DataError
 from kgscale.inference.embed import embed_graph, row_blocks
 from kgscale.losses import BCELoss, MarginLoss, SoftmaxLoss
-from kgscale.models.encoders import RGCN, CompGCN
+from kgscale.models.encoders import HGT, RGAT, RGCN, CompGCN, Encoder, RelationalSAGE
 from kgscale.models.registry import DECODERS, ENCODERS, build_model, load_model, save_model
 from kgscale.sampling.neighbor import NeighborStrategy
 from tests.graphs import adjacency, random_triples
@@ -23,6 +27,19 @@ GRAPH = adjacency(
     num_relations=RELATIONS,
 )
 LOSSES = (SoftmaxLoss(), BCELoss(smoothing=0.1), MarginLoss())
+CONF = Path(__file__).parents[2] / "conf" / "encoder"
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in ENCODERS if name != "EmbeddingOnly"},
+    "RGCN by relation": ("RGCN", {"normalize": "relation"}),
+    "RelationalSAGE of matrices": ("RelationalSAGE", {"num_bases": None}),
+    "RGAT within relations": ("RGAT", {"within": "relation", "heads": 2}),
+    "HGT of matrices": ("HGT", {"relation_map": "matrix", "heads": 2}),
+    "GATv2Conv": ("PyGConvolution", {"conv": "GATv2Conv", "arguments": {"edge_dim": DIM}}),
+    "AGNNConv": ("PyGConvolution", {"conv": "AGNNConv"}),
+    "RGCNConv": ("PyGConvolution", {"conv": "RGCNConv", "arguments": {"num_bases": 2}}),
+}
+"""Every encoder, and settings that take another way through it."""
+each = pytest.mark.parametrize("name", VARIANTS)
 
 
 def spec(encoder: str, decoder: str = "DistMult", **settings: Any) -> dict[str, Any]:
@@ -86,27 +103,214 @@ def test_rgcn_layer_equals_a_matrix_per_relation(normalize: str) -> None:
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("encoder", [name for name in ENCODERS if name != "EmbeddingOnly"])
-@pytest.mark.parametrize("num_layers", [1, 2])
-def test_full_fanout_equals_full_graph_inference(encoder: str, num_layers: int) -> None:
-    model = build_model(spec(encoder, num_layers=num_layers), seed=1).eval()
+def variant(name: str, **settings: Any) -> Encoder:
+    """An encoder of some variant that changes its input from the start, in evaluation mode."""
+    encoder, own = VARIANTS[name]
+    model = build_model(spec(encoder, **own, **settings), seed=1).eval()
     for update in model.encoder.update:
-        torch.nn.init.ones_(update.gain)
+        if update.gain is not None:
+            torch.nn.init.ones_(update.gain)
+    for parameter in model.encoder.parameters():
+        # Where relations start alike, a mistake about them would go unseen.
+        parameter.data += 0.3 * torch.randn(
+            parameter.shape, generator=torch.Generator().manual_seed(2)
+        )
+    return model.encoder
+
+
+@each
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_full_fanout_equals_full_graph_inference(name: str, num_layers: int) -> None:
+    encoder, own = VARIANTS[name]
+    model = build_model(spec(encoder, **own, num_layers=num_layers), seed=1).eval()
+    model.encoder = variant(name, num_layers=num_layers)
     strategy = NeighborStrategy(
         graph=GRAPH, num_layers=num_layers, fanout=[-1] * num_layers, batch_size=1
     )
     batch = strategy.batch(0, 0, rank=0, world_size=1)
     # The batch hides what it asks; the full graph must hide the same to be comparable.
-    hidden = set(range(len(GRAPH.triple))) - set(batch.triple.tolist())
-    vectors = embed_graph(model, without(hidden), memory=1 << 20)
-    entity, relation = model.encode(batch)
-    torch.testing.assert_close(entity, vectors.entity[batch.entity_id[: batch.hop_size[0]]])
+    rest = without(set(range(len(GRAPH.triple))) - set(batch.triple.tolist()))
+    vectors = embed_graph(model, rest, memory=1 << 20)
+    entity, relation = model.encode(with_degree(batch, rest))
+    torch.testing.assert_close(
+        entity, vectors.entity[batch.entity_id[: batch.hop_size[0]]], rtol=1e-4, atol=1e-5
+    )
     torch.testing.assert_close(relation, vectors.relation)
 
 
-def without(hidden: set[int]) -> Any:
-    from dataclasses import replace
+def with_degree(batch: SubgraphBatch, graph: Any) -> SubgraphBatch:
+    return replace(batch, degree=graph.indptr.diff()[batch.entity_id])
 
+
+@each
+@pytest.mark.parametrize("residual", [True, False])
+def test_rows_in_any_blocks_equal_all_rows_at_once(name: str, residual: bool) -> None:
+    """Blocks that start anywhere, and hold fewer edges than there are inputs or more."""
+    encoder, x, whole = variant(name, residual=residual), torch.randn(ENTITIES, DIM), full_block()
+    expected = encoder.layer(0, x, encoder.relation, whole)
+    assert expected.isfinite().all()
+    for first, last in ((0, 2), (2, 3), (3, 15), (15, 20)):
+        bounds = whole.indptr[first : last + 1]
+        held = slice(int(bounds[0]), int(bounds[-1]))
+        block = replace(
+            whole,
+            indptr=bounds - bounds[0],
+            source=whole.source[held],
+            relation=whole.relation[held],
+            start=first,
+        )
+        found = encoder.layer(0, x, encoder.relation, block)
+        torch.testing.assert_close(found, expected[first:last], rtol=1e-4, atol=1e-5)
+
+
+@each
+def test_the_order_of_edges_within_a_row_changes_nothing(name: str) -> None:
+    encoder, x, block = variant(name), torch.randn(ENTITIES, DIM), full_block()
+    target = torch.arange(ENTITIES).repeat_interleave(block.indptr.long().diff())
+    order = (target + torch.rand(len(target)).double()).argsort()
+    assert torch.equal(target[order], target)
+    mixed = replace(block, source=block.source[order], relation=block.relation[order])
+    torch.testing.assert_close(
+        encoder.layer(0, x, encoder.relation, mixed),
+        encoder.layer(0, x, encoder.relation, block),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+@each
+@pytest.mark.parametrize("residual", [True, False])
+def test_rows_without_edges_have_finite_vectors_and_gradients(name: str, residual: bool) -> None:
+    encoder, x = variant(name, residual=residual), torch.randn(5, DIM, requires_grad=True)
+    for indptr in ([0, 0, 2, 2], [0, 0, 0, 0]):
+        edges = torch.arange(indptr[-1])
+        degree = torch.tensor([0, 2, 0, 1, 3])
+        block = Block(indptr=torch.tensor(indptr), source=edges, relation=edges, degree=degree)
+        out = encoder.layer(0, x, encoder.relation, block)
+        (gradient,) = torch.autograd.grad(out.square().sum(), x)
+        assert out.isfinite().all()
+        assert gradient.isfinite().all()
+
+
+@each
+def test_relations_matter_where_the_encoder_knows_them(name: str) -> None:
+    encoder, x, block = variant(name), torch.randn(ENTITIES, DIM), full_block()
+    other = replace(block, relation=(block.relation + 1) % (2 * RELATIONS))
+    same = torch.allclose(
+        encoder.layer(0, x, encoder.relation, block), encoder.layer(0, x, encoder.relation, other)
+    )
+    assert same == (name in ("PyGConvolution", "AGNNConv"))
+
+
+@pytest.mark.parametrize("num_bases", [2, None])
+def test_sage_layer_is_a_mean_over_relations_of_means(num_bases: int | None) -> None:
+    layer = RelationalSAGE(num_relations=RELATIONS, dim=DIM, num_bases=num_bases, residual=False)
+    x = torch.randn(ENTITIES, DIM)
+    matrix = layer.basis[0]
+    if layer.coefficient is not None:
+        matrix = torch.einsum("rb,bij->rij", layer.coefficient[0], matrix)
+    mixed = x @ layer.loop[0]
+    for i in range(ENTITIES):
+        mine = [edge for edge in edges() if edge[0] == i]
+        kinds = {kind for _, kind, _ in mine}
+        means = [x[[j for _, k, j in mine if k == kind]].mean(0) @ matrix[kind] for kind in kinds]
+        mixed[i] += sum(means) / len(kinds) if means else 0
+    layer.eval()
+    actual = layer.layer(0, x, layer.relation, full_block())
+    torch.testing.assert_close(actual, torch.tanh(layer.update[0].norm(mixed)))
+
+
+@pytest.mark.parametrize("within", ["target", "relation"])
+def test_rgat_layer_equals_a_loop_over_edges(within: str) -> None:
+    layer = variant("RGAT", residual=False, within=within, heads=2)
+    assert isinstance(layer, RGAT)
+    x, mixed = torch.randn(ENTITIES, DIM), torch.zeros(ENTITIES, 2, DIM // 2)
+    value = x @ layer.map[0]
+    part = value.view(ENTITIES, 2, -1)
+    for i in range(ENTITIES):
+        mine = [edge for edge in edges() if edge[0] == i]
+        groups = (
+            [mine]
+            if within == "target"
+            else [[edge for edge in mine if edge[1] == kind] for kind in {edge[1] for edge in mine}]
+        )
+        for group in filter(None, groups):
+            logits = torch.stack(
+                [
+                    (part[j] * layer.to_source[0]).sum(1)
+                    + (part[i] * layer.to_target[0]).sum(1)
+                    + layer.bias[0][k]
+                    for _, k, j in group
+                ]
+            )
+            share = torch.where(logits > 0, logits, 0.2 * logits).softmax(0)
+            message = torch.stack([(value[j] * layer.scale[0][k]).view(2, -1) for _, k, j in group])
+            mixed[i] += (share[:, :, None] * message).sum(0)
+    expected = torch.tanh(layer.update[0].norm(mixed.flatten(1) + x @ layer.loop[0]))
+    actual = layer.layer(0, x, layer.relation, full_block())
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("relation_map", ["diagonal", "matrix"])
+def test_hgt_layer_equals_a_loop_over_edges(relation_map: str) -> None:
+    layer = variant("HGT", residual=False, relation_map=relation_map, heads=2)
+    assert isinstance(layer, HGT)
+    width = DIM // 2
+    x, mixed = torch.randn(ENTITIES, DIM), torch.zeros(ENTITIES, 2, width)
+    asked, key, value = (
+        (x @ m[0]).view(ENTITIES, 2, -1) for m in (layer.query, layer.key, layer.value)
+    )
+
+    def matrices(parameter: torch.Tensor) -> torch.Tensor:
+        if relation_map == "matrix":
+            return parameter.view(2 * RELATIONS, 2, width, width)
+        return parameter.view(2 * RELATIONS, 2, width).diag_embed()
+
+    attention, message = matrices(layer.attention[0]), matrices(layer.message[0])
+    for i in range(ENTITIES):
+        mine = [(k, j) for target, k, j in edges() if target == i]
+        for h in range(2 if mine else 0):
+            logits = [key[j, h] @ attention[k, h] @ asked[i, h] / width**0.5 for k, j in mine]
+            sent = torch.stack([value[j, h] @ message[k, h] for k, j in mine])
+            mixed[i, h] = torch.stack(logits).softmax(0) @ sent
+    mixed = mixed.flatten(1) @ layer.out[0] + x @ layer.loop[0]
+    actual = layer.layer(0, x, layer.relation, full_block())
+    expected = torch.tanh(layer.update[0].norm(mixed))
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_settings_that_cannot_work_are_refused() -> None:
+    for encoder, settings, message in (
+        ("RelationalSAGE", {"num_bases": 0}, "positive int or null, got 0"),
+        ("RGAT", {"heads": 3}, r"divisor of encoder\.dim=8, got 3"),
+        ("HGT", {"heads": 0}, "got 0"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            build_model(spec(encoder, **settings), seed=0)
+    for encoder, settings, message in (
+        ("RelationalSAGE", {"num_bases": None}, r"num_bases=null .* set encoder\.num_bases=8"),
+        ("HGT", {"relation_map": "matrix"}, r"set encoder\.relation_map=diagonal"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            build_model({**spec(encoder, **settings), "num_relations": 100}, seed=0)
+
+
+def test_every_encoder_has_a_file_that_mirrors_its_constructor() -> None:
+    found = {}
+    for file in CONF.glob("*.yaml"):
+        settings: Any = OmegaConf.to_container(OmegaConf.load(file))
+        name = settings.pop("_target_")
+        found[name] = list(settings)
+    given = ("num_relations", "generator")
+    assert found == {
+        f"{kind.__module__}.{kind.__qualname__}": [
+            name for name in inspect.signature(kind).parameters if name not in given
+        ]
+        for kind in ENCODERS.values()
+    }
+
+
+def without(hidden: set[int]) -> Any:
     keep = torch.tensor([int(triple) not in hidden for triple in GRAPH.triple])
     row = torch.arange(ENTITIES).repeat_interleave(GRAPH.indptr.long().diff())[keep]
     indptr = torch.zeros(ENTITIES + 1, dtype=torch.int64)
@@ -132,7 +336,7 @@ def test_every_combination_runs_forward_and_backward(
     strategy = NeighborStrategy(
         graph=GRAPH, num_layers=layers, fanout=[2] * layers, batch_size=8, candidates=5
     )
-    batch = strategy.batch(0, 0, rank=0, world_size=1).to(device)
+    batch = with_degree(strategy.batch(0, 0, rank=0, world_size=1), GRAPH).to(device)
     entity, relation = model.encode(batch)
     value = loss(
         model.question(entity, relation, batch.query),
@@ -149,7 +353,7 @@ def test_every_combination_runs_forward_and_backward(
             assert parameter.grad.device.type == device
 
 
-@pytest.mark.parametrize("encoder", ["CompGCN", "RGCN"])
+@pytest.mark.parametrize("encoder", [name for name in ENCODERS if name != "EmbeddingOnly"])
 def test_a_residual_encoder_starts_as_the_embedding_only_model(encoder: str) -> None:
     model = build_model(spec(encoder), seed=0).eval()
     vectors = embed_graph(model, GRAPH, memory=1 << 20)

@@ -24,6 +24,9 @@ class Failing:
     def describe(self) -> str:
         return ""
 
+    def report(self) -> dict[str, float]:
+        return {}
+
     def num_batches(self, *, world_size: int) -> int:
         return 8
 

@@ -23,6 +23,7 @@ from kgscale.errors import ConfigError, Interrupted, ScoreError
 from kgscale.graph.adjacency import Adjacency
 from kgscale.losses import BCELoss, SoftmaxLoss
 from kgscale.sampling.queries import TrainQueries
+from kgscale.training import callbacks
 from kgscale.training import fit as fit_module
 from kgscale.training.callbacks import StopOnSignal, TimeLimit
 from kgscale.training.checkpoints import load_state
@@ -165,7 +166,7 @@ def test_accumulated_steps_equal_the_bigger_batch(tmp_path: Path) -> None:
 
 def test_a_short_last_accumulation_is_a_mean_too(tmp_path: Path) -> None:
     """Of three steps, two and one: the one counts whole."""
-    queries = len(toys.strategy().queries)
+    queries = len(toys.strategy().questions)
     strategy = toys.strategy(num_layers=0, batch_size=-(-queries // 3))
     assert strategy.num_batches(world_size=1) == 3
     module = toys.module("EmbeddingOnly", lr=1e-12)
@@ -310,11 +311,36 @@ def test_a_signal_keeps_the_best_so_far(tmp_path: Path, hook: str, number: int, 
     assert (tmp_path / "checkpoints" / "best-epoch=0.ckpt").is_dir()
 
 
-def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+def test_a_second_signal_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callbacks, "PATIENCE", 0.0)
     module = toys.module()
     interrupt_in(module, "training_step", signal.SIGINT, signal.SIGINT)
     with pytest.raises(Interrupted):
         run(module, tmp_path, max_epochs=5)
+
+
+def test_a_signal_that_a_launcher_repeats_is_one(tmp_path: Path) -> None:
+    module = toys.module()
+    interrupt_in(module, "training_step", signal.SIGINT, signal.SIGINT, signal.SIGTERM)
+    assert run(module, tmp_path, max_epochs=5).interrupted == 130
+
+
+def test_losing_the_others_after_a_signal_keeps_the_best_so_far(tmp_path: Path) -> None:
+    """Gloo tells a lost peer by a plain RuntimeError."""
+    module = toys.module()
+
+    def lose(*given: Any, **more: Any) -> Any:
+        if module.current_epoch == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            threading.Event().wait(0.01)
+            raise RuntimeError("[gloo] Connection closed by peer")
+        return original(*given, **more)
+
+    original = module.training_step
+    module.training_step = lose  # type: ignore[method-assign]
+    fitted = run(module, tmp_path, max_epochs=5)
+    assert fitted.interrupted == 130
+    assert fitted.metrics["mrr"] > 0
 
 
 def test_a_signal_before_any_checkpoint_keeps_the_weights(tmp_path: Path) -> None:

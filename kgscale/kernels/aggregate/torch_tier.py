@@ -28,7 +28,7 @@ def basis_forward(
     targets, bases, dim = indptr.shape[0] - 1, coefficient.shape[1], x.shape[1]
     row = edge_rows(indptr, source.shape[0])
     out = x.new_zeros(targets, bases, dim)
-    for part in _chunks(source.shape[0], bases * dim):
+    for part in edge_chunks(source.shape[0], bases * dim):
         scale = coefficient.index_select(0, relation[part]) * weight[part, None]
         message = scale[:, :, None] * x.index_select(0, source[part])[:, None, :]
         out.index_add_(0, row[part], message)
@@ -46,7 +46,7 @@ def basis_backward(
 ) -> tuple[Tensor, Tensor]:
     row = edge_rows(indptr, source.shape[0])
     grad_x, grad_coefficient = torch.zeros_like(x), torch.zeros_like(coefficient)
-    for part in _chunks(source.shape[0], coefficient.shape[1] * x.shape[1]):
+    for part in edge_chunks(source.shape[0], coefficient.shape[1] * x.shape[1]):
         scale = coefficient.index_select(0, relation[part]) * weight[part, None]
         arrived = grad.index_select(0, row[part])
         sent = x.index_select(0, source[part])
@@ -91,7 +91,7 @@ def compose_forward(
     slots = -(-relation_vector.shape[0] // relations_per_slot)
     slot = edge_rows(indptr, source.shape[0]) * slots + relation // relations_per_slot
     out = x.new_zeros(targets * slots, dim)
-    for part in _chunks(source.shape[0], dim):
+    for part in edge_chunks(source.shape[0], dim):
         r = relation_vector.index_select(0, relation[part])
         message = _composed(x.index_select(0, source[part]), r, compose)
         out.index_add_(0, slot[part], message * weight[part, None])
@@ -113,7 +113,7 @@ def compose_backward(
     slot = edge_rows(indptr, source.shape[0]) * slots + relation // relations_per_slot
     grad_x, grad_relation = torch.zeros_like(x), torch.zeros_like(relation_vector)
     flat = grad.reshape(-1, x.shape[1])
-    for part in _chunks(source.shape[0], x.shape[1]):
+    for part in edge_chunks(source.shape[0], x.shape[1]):
         arrived = flat.index_select(0, slot[part]) * weight[part, None]
         sent = x.index_select(0, source[part])
         r = relation_vector.index_select(0, relation[part])
@@ -134,7 +134,7 @@ def relation_mean_weight(indptr: Tensor, relation: Tensor, num_relations: int) -
     return torch.empty_like(count, dtype=torch.float32).scatter_(0, order, 1 / count)
 
 
-def _chunks(num_edges: int, floats_per_edge: int) -> Iterator[slice]:
+def edge_chunks(num_edges: int, floats_per_edge: int) -> Iterator[slice]:
     step = max(1, MESSAGE_FLOATS // max(1, floats_per_edge))
     for start in range(0, num_edges, step):
         yield slice(start, min(start + step, num_edges))

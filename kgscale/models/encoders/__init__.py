@@ -3,6 +3,19 @@
 from kgscale.models.encoders.base import Encoder
 from kgscale.models.encoders.compgcn import CompGCN
 from kgscale.models.encoders.embedding import EmbeddingOnly
+from kgscale.models.encoders.hgt import HGT
+from kgscale.models.encoders.pyg import PyGConvolution
+from kgscale.models.encoders.rgat import RGAT
 from kgscale.models.encoders.rgcn import RGCN
+from kgscale.models.encoders.sage import RelationalSAGE
 
-__all__ = ["RGCN", "CompGCN", "EmbeddingOnly", "Encoder"]
+__all__ = [
+    "HGT",
+    "RGAT",
+    "RGCN",
+    "CompGCN",
+    "EmbeddingOnly",
+    "Encoder",
+    "PyGConvolution",
+    "RelationalSAGE",
+]

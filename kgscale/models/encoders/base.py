@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Final, Literal, NamedTuple, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from kgscale.batch import Block, SubgraphBatch
 from kgscale.errors import ConfigError
 from kgscale.types import RelationVectors, Vectors
+
+Activation = Literal["tanh", "relu"]
+ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+}
 
 
 class Encoder(nn.Module, ABC):
@@ -71,25 +79,61 @@ class Encoder(nn.Module, ABC):
         return x, relations[-1]
 
 
+class Inputs(NamedTuple):
+    """The input rows that a block reads, its targets first; and the edges' places among them."""
+
+    x: Float[Tensor, "input dim"]
+    source: Int64[Tensor, " edge"]
+    row: Int64[Tensor, " input"] | None
+    """Of the layer's input; None where that is ``x`` itself."""
+
+
+def block_inputs(x: Float[Tensor, "entity dim"], block: Block) -> Inputs:
+    """What a layer that maps its inputs before it sums them has to map.
+
+    Full-graph inference gives every block all rows, and to map them all for each block would be
+    quadratic. A source outside the targets may be there once per edge, so that no size depends
+    on the data.
+    """
+    targets, source = block.num_targets, block.source.long()
+    if block.start == 0 and x.shape[0] <= targets + source.shape[0]:
+        return Inputs(x, source, None)
+    row = torch.arange(block.start, block.start + targets, device=source.device)
+    local = source - block.start
+    copy = torch.arange(targets, targets + source.shape[0], device=source.device)
+    place = torch.where((local >= 0) & (local < targets), local, copy)
+    row = torch.cat([row, source])
+    return Inputs(x[row], place, row)
+
+
 class Update(nn.Module):
-    """What a layer makes of its mixed messages: ``own + gain * dropout(tanh(norm(mixed)))``.
+    """What a layer makes of its mixed messages: ``own + gain * dropout(act(norm(mixed)))``.
 
     The gain starts at zero (ReZero, Bachlechner et al. 2021), so that a model starts as the
     embedding-only one and learns what neighbours add; a random first layer was seen to cost
-    FB15k-237 several epochs. Without ``residual``, the change alone.
+    FB15k-237 several epochs. Without ``residual``, the change alone: a plain layer, as for
+    classifying nodes by their features.
     """
 
-    def __init__(self, *, dim: int, dropout: float, residual: bool) -> None:
+    def __init__(
+        self, *, dim: int, dropout: float, residual: bool, activation: Activation = "tanh"
+    ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
             raise ConfigError(f"encoder.dropout needs a share in [0, 1), got {dropout}")
+        if activation not in ACTIVATIONS:
+            raise ConfigError(
+                f"encoder.activation is one of {', '.join(get_args(Activation))}; "
+                f"got {activation!r}"
+            )
+        self.activation = ACTIVATIONS[activation]
         self.norm, self.dropout = nn.LayerNorm(dim), nn.Dropout(dropout)
         self.gain = nn.Parameter(torch.zeros(dim)) if residual else None
 
     def forward(
         self, own: Float[Tensor, "target dim"], mixed: Float[Tensor, "target dim"]
     ) -> Float[Tensor, "target dim"]:
-        change: Tensor = self.dropout(torch.tanh(self.norm(mixed)))
+        change: Tensor = self.dropout(self.activation(self.norm(mixed)))
         return change if self.gain is None else own + self.gain * change
 
 
@@ -98,3 +142,12 @@ def glorot(*shape: int, generator: torch.Generator | None) -> nn.Parameter:
     bound = (6.0 / (shape[-2] + shape[-1])) ** 0.5
     weight = torch.empty(*shape)
     return nn.Parameter(weight.uniform_(-bound, bound, generator=generator))
+
+
+def head_width(dim: int, heads: int) -> int:
+    """The features of each of several heads."""
+    if heads < 1 or dim % heads:
+        raise ConfigError(
+            f"encoder.heads needs a positive divisor of encoder.dim={dim}, got {heads}"
+        )
+    return dim // heads

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kgscale.batch import Block
 from kgscale.errors import ConfigError
 from kgscale.kernels.aggregate import aggregate_compose, row_mean_weight
-from kgscale.models.encoders.base import Encoder, Update, glorot
+from kgscale.models.encoders.base import Activation, Encoder, Update, glorot
 
 Compose = Literal["multiply", "subtract", "rotate"]
 
@@ -37,6 +37,7 @@ class CompGCN(Encoder):
         compose: Compose = "multiply",
         dropout: float = 0.1,
         residual: bool = True,
+        activation: Activation = "tanh",
         scale: float = 0.1,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -65,7 +66,8 @@ class CompGCN(Encoder):
             for weight in self.relation_map:
                 nn.init.zeros_(weight)
         self.update = nn.ModuleList(
-            Update(dim=dim, dropout=dropout, residual=residual) for _ in range(num_layers)
+            Update(dim=dim, dropout=dropout, residual=residual, activation=activation)
+            for _ in range(num_layers)
         )
 
     def relations(self) -> list[Float[Tensor, "relation dim"]]:

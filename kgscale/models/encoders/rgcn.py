@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kgscale.batch import Block
 from kgscale.errors import ConfigError
 from kgscale.kernels.aggregate import basis_linear, relation_mean_weight, row_mean_weight
-from kgscale.models.encoders.base import Encoder, Update, glorot
+from kgscale.models.encoders.base import Activation, Encoder, Update, glorot
 
 Normalize = Literal["relation", "degree"]
 
@@ -38,6 +38,7 @@ class RGCN(Encoder):
         normalize: Normalize = "degree",
         dropout: float = 0.1,
         residual: bool = True,
+        activation: Activation = "tanh",
         scale: float = 0.1,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -63,7 +64,8 @@ class RGCN(Encoder):
         self.basis = weights(num_bases, dim, dim)
         self.loop = weights(dim, dim)
         self.update = nn.ModuleList(
-            Update(dim=dim, dropout=dropout, residual=residual) for _ in range(num_layers)
+            Update(dim=dim, dropout=dropout, residual=residual, activation=activation)
+            for _ in range(num_layers)
         )
 
     def layer(

@@ -1,0 +1,158 @@
+"""Files of numbers that describe entities: arrays, sparse matrices and tables, a row per key."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import pyarrow as pa
+
+from kgscale.data.audit import Audit
+from kgscale.data.files import DataFile
+from kgscale.data.labels import LabelFile
+from kgscale.data.matrices import Matrix, open_npy, open_npz
+from kgscale.data.number_tables import read_numbers
+from kgscale.data.tables import Format, read_rows
+from kgscale.errors import ConfigError, DataError
+
+ARRAYS = (".npy", ".npz")
+CHUNK = 1 << 16
+"""Keys made at once for the rows of an array."""
+Setting: TypeAlias = str | Path | Mapping[str, Any]
+
+
+@runtime_checkable
+class Features(Protocol):
+    """Rows of numbers that describe entities, from a file or made."""
+
+    @property
+    def path(self) -> Path | str:
+        """What messages call them."""
+        ...
+
+    @property
+    def type(self) -> str | None:
+        """The storage type that all keys must have."""
+        ...
+
+    def open(self, scratch: Path, add: Callable[[pa.Array], None]) -> Matrix:
+        """The matrix; ``add`` gets the keys of its rows, in order; ``scratch`` is to be made."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureFile:
+    """Rows of numbers: a table with a key column, or an array whose rows follow ``keys``."""
+
+    path: Path
+    format: Format = field(default_factory=Format)
+    keys: LabelFile | None = None
+    """One key per line for the rows of an array; without it row ``i`` has the key ``str(i)``."""
+    prefix: str = ""
+    """Stands before ``str(i)``."""
+    type: str | None = None
+    """The storage type that all keys must have."""
+
+    def __post_init__(self) -> None:
+        file = DataFile(self.path)
+        array = file.kind in ARRAYS
+        if array and file.compression:
+            raise ConfigError(f"{self.path}: arrays are read by place, unpack it first")
+        if array and self.format != Format():
+            raise ConfigError(
+                f"data.features: {self.path} is an array, for which columns, header, delimiter "
+                "and quote mean nothing"
+            )
+        if not array and (self.keys or self.prefix):
+            raise ConfigError(
+                f"data.features: {self.path} is a table, whose keys are its first column: "
+                "keys and prefix are for .npy and .npz"
+            )
+        if self.keys and self.prefix:
+            raise ConfigError(f"data.features: {self.path} needs keys or prefix, not both")
+
+    @staticmethod
+    def of(setting: Setting | Sequence[Setting] | None) -> tuple[FeatureFile, ...]:
+        """From a path, ``{path, keys, prefix, …}``, a list of these, or ``{type: …}`` of these."""
+        if setting is None:
+            return ()
+        if isinstance(setting, str | Path):
+            return (FeatureFile(path=Path(setting).expanduser()),)
+        if not isinstance(setting, Mapping):
+            return tuple(_one(item) for item in setting)
+        if "path" in setting:
+            return (_one(setting),)
+        return tuple(_one(item, type=str(name)) for name, item in setting.items())
+
+    def digest(self) -> str:
+        digests = [DataFile(self.path).digest(), self.keys.digest() if self.keys else ""]
+        return hashlib.blake2b(" ".join(digests).encode(), digest_size=32).hexdigest()
+
+    def settings(self) -> list[Any]:
+        keys = self.keys.settings() if self.keys else None
+        kind = DataFile(self.path).kind
+        return [kind, asdict(self.format), keys, self.prefix, self.type]
+
+    @property
+    def paths(self) -> list[Path]:
+        return [self.path, self.keys.path] if self.keys else [self.path]
+
+    def open(self, scratch: Path, add: Callable[[pa.Array], None]) -> Matrix:
+        """The matrix; ``add`` gets the keys of its rows, in order.
+
+        What cannot be mapped is copied to ``scratch``.
+        """
+        scratch.mkdir()
+        kind = DataFile(self.path).kind
+        if kind not in ARRAYS:
+            return read_numbers(DataFile(self.path), self.format, scratch / "numbers.raw", add)
+        matrix = open_npy(self.path) if kind == ".npy" else open_npz(self.path, scratch)
+        for keys in self._array_keys(len(matrix)):
+            add(keys)
+        return matrix
+
+    def _array_keys(self, rows: int) -> Iterator[pa.Array]:
+        if self.keys is None:
+            for start in range(0, rows, CHUNK):
+                numbers = range(start, min(start + CHUNK, rows))
+                yield pa.array([f"{self.prefix}{number}" for number in numbers], pa.string())
+            return
+        audit, found = Audit(), 0
+        for chunk in read_rows(DataFile(self.keys.path), self.keys.format, audit, width=1):
+            found += len(chunk.line)
+            yield chunk.columns[0]
+        # A line left out would shift all that follow.
+        for first in audit.first:
+            raise DataError(
+                f"{self.keys.path} line {first['line']}: {first['reason']}: {first['value']!r}: "
+                f"each line must be the key of a row of {self.path}"
+            )
+        if found != rows:
+            raise DataError(
+                f"{self.keys.path} has {found:,} keys for the {rows:,} rows of {self.path}: "
+                "give one key per row, in the same order"
+            )
+
+
+def _one(setting: Setting, *, type: str | None = None) -> FeatureFile:
+    if isinstance(setting, str | Path):
+        return FeatureFile(path=Path(setting).expanduser(), type=type)
+    known = ("path", "keys", "prefix", *(key.name for key in fields(Format)))
+    options = dict(setting) if isinstance(setting, Mapping) else {}
+    unknown = sorted(set(options) - set(known))
+    if unknown or options.get("path") is None:
+        wrong = f"unknown {unknown}" if unknown else f"no path in {setting!r}"
+        raise ConfigError(f"data.features needs path and perhaps {', '.join(known[1:])}: {wrong}")
+    form = {key.name: options.get(key.name) for key in fields(Format)}
+    if form["columns"] is not None:
+        form["columns"] = tuple(form["columns"])
+    return FeatureFile(
+        path=Path(options["path"]).expanduser(),
+        format=Format(**form),
+        keys=LabelFile.of(options.get("keys"), "features.keys"),
+        prefix=str(options.get("prefix") or ""),
+        type=type,
+    )

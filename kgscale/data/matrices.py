@@ -1,0 +1,230 @@
+"""Matrices in ``.npy`` and ``.npz`` files, taken a few rows at a time; nothing is unpickled."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from kgscale.data.files import check_readable, unreadable
+from kgscale.data.spool import Array
+from kgscale.errors import DataError
+
+PARTS = {"csr": {"data", "indices", "indptr"}, "coo": {"data", "row", "col"}}
+"""The parts of a matrix that ``scipy.sparse.save_npz`` wrote."""
+Place: TypeAlias = tuple[int, ...]
+SMALL = 1 << 16
+"""Bytes of a file that is read at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class DenseMatrix:
+    """An array that is mapped, not read."""
+
+    path: Path
+    array: Array
+
+    def __post_init__(self) -> None:
+        _check_numbers(self.path, self.array)
+        if self.array.ndim != 2 or not self.array.shape[1]:
+            raise DataError(
+                f"{self.path} has the shape {self.array.shape}: features need two dimensions, "
+                "a row for each key and at least one column"
+            )
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        return self.array.dtype
+
+    @property
+    def dim(self) -> int:
+        return int(self.array.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def take(self, rows: Array) -> Array:
+        """Copies of these rows."""
+        return self.array[rows]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SparseMatrix:
+    """Row ``i`` holds ``data[j]`` in column ``indices[j]`` for ``indptr[i] <= j < indptr[i + 1]``.
+
+    Numbers of one place add up, as in scipy.
+    """
+
+    path: Path
+    data: Array
+    indices: Array
+    indptr: Array
+    dim: int
+
+    def __post_init__(self) -> None:
+        _check_numbers(self.path, self.data)
+        size = len(self.data)
+        sound = (
+            self.indices.dtype.kind == self.indptr.dtype.kind == "i"
+            and self.data.ndim == self.indices.ndim == self.indptr.ndim == 1
+            and len(self.indices) == size
+            and len(self.indptr) > 0
+            and (self.indptr[0], self.indptr[-1]) == (0, size)
+            and bool((self.indptr[1:] >= self.indptr[:-1]).all())
+            and self.dim > 0
+        )
+        if not sound:
+            raise self._damaged()
+
+    def _damaged(self) -> DataError:
+        return DataError(
+            f"{self.path}: its parts are not those of a sparse matrix: write it with "
+            "scipy.sparse.save_npz(path, matrix.tocsr())"
+        )
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        return self.data.dtype
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    def take(self, rows: Array) -> Array:
+        """These rows, dense."""
+        start, size = self.indptr[rows], self.indptr[rows + 1] - self.indptr[rows]
+        row = np.repeat(np.arange(len(rows)), size)
+        at = np.arange(len(row)) + np.repeat(
+            start - np.concatenate([[0], size.cumsum()[:-1]]), size
+        )
+        column = self.indices[at]
+        if len(column) and not 0 <= column.min() <= column.max() < self.dim:
+            raise self._damaged()
+        kind = self.dtype if self.dtype.kind == "f" else np.dtype(np.float64)
+        dense = np.zeros((len(rows), self.dim), kind)
+        np.add.at(dense, (row, column), self.data[at])
+        return dense
+
+
+@runtime_checkable
+class Matrix(Protocol):
+    """Rows of numbers that are taken a few at a time."""
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]: ...
+
+    @property
+    def dim(self) -> int:
+        """Numbers of a row."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: Array) -> Array: ...
+
+
+def _check_numbers(path: Path, array: Array) -> None:
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{path} holds values of type {array.dtype}: features are real numbers")
+
+
+def narrow(values: Array, kind: np.dtype[np.generic], where: Callable[[Place], str]) -> Array:
+    """The same numbers in a type of the store; one that it cannot hold is refused by its place."""
+    with np.errstate(over="ignore"):
+        narrowed: Array = values.astype(kind)
+    bad = ~np.isfinite(narrowed)
+    if bad.any():
+        place = tuple(int(at) for at in np.argwhere(bad)[0])
+        raise DataError(
+            f"{where(place)} holds {values[place]}, which is no finite {kind} number: "
+            "replace it in the file, or leave the row out (its entity then has zeros)"
+        )
+    return narrowed
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    check_readable(path)
+    try:
+        yield
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
+        raise unreadable(path, error) from error
+
+
+def _mapped(path: Path, file: Path) -> Array:
+    """The array in ``file``, on the disk; a small one (an empty one cannot be mapped) in memory."""
+    with _reading(file):
+        large = file.stat().st_size > SMALL
+        try:
+            array: Array = np.load(file, mmap_mode="r" if large else None, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(
+                f"{path} is not a file of plain numbers ({reason}): "
+                "write it with numpy.save or numpy.savez"
+            ) from error
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{path} is an .npz file: name it so")
+    return array
+
+
+def open_npy(path: Path) -> DenseMatrix:
+    return DenseMatrix(path, _mapped(path, path))
+
+
+def open_npz(path: Path, scratch: Path) -> Matrix:
+    """One dense array under any name, or the parts of a sparse matrix; unpacked, then mapped."""
+    with _reading(path):
+        if not zipfile.is_zipfile(path):
+            raise DataError(f"{path} is not an .npz file: write it with numpy.savez")
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".npy")]
+            for at, name in enumerate(names):
+                with archive.open(name) as packed, (scratch / f"{at}.npy").open("wb") as plain:
+                    shutil.copyfileobj(packed, plain, 1 << 20)
+    arrays = {
+        name.removesuffix(".npy"): _mapped(path, scratch / f"{at}.npy")
+        for at, name in enumerate(names)
+    }
+    if "format" in arrays:
+        return _sparse(path, arrays)
+    if len(arrays) != 1:
+        raise DataError(
+            f"{path} holds the arrays {', '.join(arrays) or '(none)'}: "
+            "features need one dense array, or a matrix from scipy.sparse.save_npz"
+        )
+    return DenseMatrix(path, next(iter(arrays.values())))
+
+
+def _sparse(path: Path, arrays: dict[str, Array]) -> SparseMatrix:
+    form = arrays["format"].item()
+    kind = form.decode("latin-1") if isinstance(form, bytes) else str(form)
+    parts = PARTS.get(kind)
+    shape = arrays.get("shape", np.zeros(0, np.int64)).tolist()
+    if parts is None or not parts < set(arrays) or len(shape) != 2:
+        raise DataError(
+            f"{path} is a sparse matrix of the format {kind!r} with {', '.join(sorted(arrays))}: "
+            "write it with scipy.sparse.save_npz(path, matrix.tocsr())"
+        )
+    data, indices, indptr = (
+        [arrays[part] for part in ("data", "indices", "indptr")]
+        if kind == "csr"
+        else _by_row(arrays, int(shape[0]))
+    )
+    return SparseMatrix(path=path, data=data, indices=indices, indptr=indptr, dim=int(shape[1]))
+
+
+def _by_row(arrays: dict[str, Array], rows: int) -> list[Array]:
+    """Coordinates as rows, in the order in which they were given within a row."""
+    order = np.argsort(arrays["row"], kind="stable")
+    indptr = np.searchsorted(arrays["row"][order], np.arange(rows + 1)).astype(np.int64)
+    return [arrays["data"][order], arrays["col"][order], indptr]

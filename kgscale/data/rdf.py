@@ -1,0 +1,297 @@
+"""RDF: statements between resources are triples; labels give names, types perhaps classes."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import tempfile
+import weakref
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from kgscale.data.audit import Audit
+from kgscale.data.files import COMPRESSION, DataFile, unreadable
+from kgscale.data.source import Facts, Labels
+from kgscale.data.tables import Rows
+from kgscale.data.triples import TripleFiles
+from kgscale.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from pyoxigraph import Quad
+
+INSTALL = "pip install -c constraints.txt -e '.[rdf]'"
+FORMATS = {
+    ".nt": "N_TRIPLES",
+    ".nq": "N_QUADS",
+    ".ttl": "TURTLE",
+    ".trig": "TRIG",
+    ".rdf": "RDF_XML",
+    ".owl": "RDF_XML",
+    ".xml": "RDF_XML",
+}
+BY_LINE = (".nt", ".nq")
+"""Here a broken statement ends with its line, and the parser goes on."""
+TYPE = "http://www.w3.org/1999/02/22-rdf-syntax-ns#type"
+LABEL = "http://www.w3.org/2000/01/rdf-schema#label"
+CHUNK = 1 << 16
+"""Statements handed over at once."""
+MADE_ID = re.compile("[a-f][0-9a-f]{15,31}")
+"""A blank node that has no label of its own; the parser draws 128 bits for it, at random."""
+
+
+class RdfFiles(TripleFiles):
+    """N-Triples, N-Quads, Turtle, TriG or RDF/XML by suffix, possibly in ``.gz`` or ``.zst``.
+
+    IRIs are keys as they are, blank nodes ``_:id``, literals (if kept) as N-Triples writes them.
+    Named graphs are read as one. A directory holds splits, as of ``TripleFiles``.
+    """
+
+    kinds: ClassVar[Sequence[str]] = tuple(FORMATS)
+    unit: ClassVar[str] = "statement"
+
+    def __init__(
+        self,
+        *,
+        path: str | Path | None,
+        name: str | None = None,
+        literals: str = "drop",
+        rdf_type: str = "relation",
+        language: str | None = None,
+        base: str | None = None,
+        names: str | Mapping[str, Any] | None = None,
+        relation_names: str | Mapping[str, Any] | None = None,
+        classes: str | Mapping[str, Any] | None = None,
+        types: str | Mapping[str, Any] | None = None,
+        labels: str | Mapping[str, Any] | None = None,
+        label_relation: str | Sequence[str] | None = None,
+        label_split: Sequence[float | int] = (0.6, 0.2, 0.2),
+        unknown_label: str = "error",
+        rare_label: str = "error",
+        features: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None = None,
+        split: Sequence[float | int] = (0.9, 0.05, 0.05),
+        seed: int = 0,
+        max_rejected: float | int = 0.001,
+        unseen_relation: str = "error",
+    ) -> None:
+        super().__init__(
+            path=path,
+            name=name,
+            names=names,
+            relation_names=relation_names,
+            classes=classes,
+            types=types,
+            labels=labels,
+            label_relation=label_relation,
+            label_split=label_split,
+            unknown_label=unknown_label,
+            rare_label=rare_label,
+            features=features,
+            split=split,
+            seed=seed,
+            max_rejected=max_rejected,
+            unseen_relation=unseen_relation,
+        )
+        if literals not in ("drop", "entities"):
+            raise ConfigError(f"data.literals is drop or entities, got {literals!r}")
+        if rdf_type not in ("relation", "class"):
+            raise ConfigError(f"data.rdf_type is relation or class, got {rdf_type!r}")
+        if importlib.util.find_spec("pyoxigraph") is None:
+            raise ConfigError(f"data=rdf needs the package pyoxigraph: {INSTALL}")
+        self.literals, self.rdf_type = literals, rdf_type
+        self.language, self.base = language, base
+        self._about = _Kept()
+
+    def files(self) -> dict[str, DataFile]:
+        files = super().files()
+        for file in files.values():
+            if file.kind not in FORMATS:
+                raise ConfigError(
+                    f"data.path: {file.path} is none of {', '.join(FORMATS)} "
+                    f"(or {' or '.join(COMPRESSION)} of these): rename it by its format, "
+                    "or read a table with data=triples"
+                )
+        return files
+
+    def _settings(self) -> dict[str, Any]:
+        mine = [self.literals, self.rdf_type, self.language, self.base]
+        return {**super()._settings(), "rdf": mine}
+
+    def _facts(self, audit: Audit) -> Iterator[Facts]:
+        self._about, found = _Kept(), 0
+        for facts in super()._facts(audit):
+            found += len(facts.head)
+            if facts.node_labels is not None:
+                file = f"{facts.node_labels.file} (counting statements)"
+                facts = replace(facts, node_labels=replace(facts.node_labels, file=file))
+            yield facts
+        if not found:
+            raise DataError(
+                f"{self.path} has no statement that joins two resources: give another file, "
+                "or keep literals with data.literals=entities"
+            )
+
+    def _entities(self, audit: Audit) -> Iterator[Labels]:
+        # A generator: what is kept is known when the facts have been read.
+        yield from self._about.read()
+        yield from super()._entities(audit)
+
+    def _rows(self, file: DataFile, audit: Audit) -> Iterator[Rows]:
+        """Head, relation and tail; names and classes are kept for later."""
+        sorter = self._sorter(file)
+        for number, quad in enumerate(_statements(file, self.base, audit), start=1):
+            sorter.add(number, quad)
+            if number % CHUNK == 0:
+                yield self._flush(sorter, audit)
+        yield self._flush(sorter, audit)
+
+    def _sorter(self, file: DataFile) -> _Sorter:
+        return _Sorter(
+            scope=f"{file.path.name.partition('.')[0]}/" if self.path.is_dir() else "",
+            makes_ids=file.kind not in BY_LINE,
+            keep_literals=self.literals == "entities",
+            labels=frozenset(self.withheld or ()),
+            language=self.language,
+            name=LABEL if self.names is None else None,
+            class_=TYPE if self.rdf_type == "class" else None,
+        )
+
+    def _flush(self, sorter: _Sorter, audit: Audit) -> Rows:
+        """What has gathered since the last time."""
+        triples, line, said, left_out = sorter.take()
+        audit.accept(len(triples) + left_out.total())
+        for reason, count in sorted(left_out.items()):
+            audit.leave_out(reason, count)
+        self._about.add(said)
+        columns = [pa.array([row[at] for row in triples], pa.string()) for at in range(3)]
+        return Rows(columns=columns, line=np.array(line, np.int64))
+
+
+def _statements(file: DataFile, base: str | None, audit: Audit) -> Iterator[Quad]:
+    """All statements; broken ones are counted where the parser can go on."""
+    from pyoxigraph import RdfFormat, parse
+
+    form = getattr(RdfFormat, FORMATS[file.kind])
+    with file.open() as stream:
+        try:
+            found = parse(stream, format=form, base_iri=base)
+        except ValueError as error:
+            raise ConfigError(f"data.base is no IRI: {base!r} ({error})") from error
+        # The parser may stumble several times over a line.
+        broken = None
+        while True:
+            try:
+                yield next(found)
+            except StopIteration:
+                return
+            except SyntaxError as error:
+                if error.lineno is None or error.lineno != broken:
+                    _broken(file, error, audit)
+                broken = error.lineno
+            except (OSError, EOFError, pa.ArrowException) as error:
+                raise unreadable(file.path, error) from error
+
+
+def _broken(file: DataFile, error: SyntaxError, audit: Audit) -> None:
+    """The parser's words tell line and column."""
+    words = " ".join(str(error.msg).split())
+    if file.kind in BY_LINE and error.lineno is not None:
+        audit.reject(file.path.name, error.lineno, "syntax error", words)
+        return
+    hint = ", or give relative IRIs a start with data.base" if "scheme" in words else ""
+    place = "" if error.lineno is None else f" line {error.lineno}"
+    raise DataError(f"{file.path}{place}: {words}: correct it{hint}") from error
+
+
+@dataclass(slots=True, kw_only=True)
+class _Sorter:
+    """Tells facts from names, classes, and what is left out."""
+
+    scope: str
+    """Before the labels of blank nodes, if there are several files."""
+    makes_ids: bool
+    """Whether a blank node can be without a label."""
+    keep_literals: bool
+    labels: frozenset[str]
+    """Relations whose tails are node labels: literals too, by their text."""
+    language: str | None
+    name: str | None
+    """The relation that gives names."""
+    class_: str | None
+    triples: list[tuple[str, str, str]] = field(default_factory=list)
+    line: list[int] = field(default_factory=list)
+    said: list[tuple[str, str | None, str | None]] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    made: dict[str, str] = field(default_factory=dict)
+    """Random labels of blank nodes, numbered as they come."""
+
+    def add(self, number: int, quad: Quad) -> None:
+        predicate, kind = quad.predicate.value, type(quad.object).__name__
+        if kind == "Triple":
+            self.left_out["statement about a statement"] += 1
+        elif kind == "Literal":
+            self._add_literal(number, quad, predicate)
+        elif predicate == self.class_:
+            self.said.append((self._key(quad.subject), None, self._key(quad.object)))
+            self.left_out["rdf:type, which gives classes"] += 1
+        else:
+            self._add_triple(number, quad, predicate, self._key(quad.object))
+
+    def _add_literal(self, number: int, quad: Quad, predicate: str) -> None:
+        literal: Any = quad.object
+        if predicate in self.labels:
+            self._add_triple(number, quad, predicate, literal.value)
+        elif predicate == self.name:
+            if self.language is None or literal.language in (None, self.language.lower()):
+                self.said.append((self._key(quad.subject), literal.value, None))
+            self.left_out["rdfs:label, which gives names"] += 1
+        elif self.keep_literals:
+            self._add_triple(number, quad, predicate, str(literal))
+        else:
+            self.left_out[f"literal of {predicate}"] += 1
+
+    def _add_triple(self, number: int, quad: Quad, predicate: str, tail: str) -> None:
+        self.triples.append((self._key(quad.subject), predicate, tail))
+        self.line.append(number)
+
+    def _key(self, node: Any) -> str:
+        value: str = node.value
+        if type(node).__name__ != "BlankNode":
+            return value
+        if self.makes_ids and MADE_ID.fullmatch(value):
+            # No label can hold a "#": these keys are nobody else's.
+            value = self.made.setdefault(value, f"#{len(self.made) + 1}")
+        return f"_:{self.scope}{value}"
+
+    def take(self) -> tuple[list[tuple[str, str, str]], list[int], list[Any], Counter[str]]:
+        taken = self.triples, self.line, self.said, self.left_out
+        self.triples, self.line, self.said, self.left_out = [], [], [], Counter()
+        return taken
+
+
+class _Kept:
+    """Names and classes, in a temporary file until the facts are read."""
+
+    schema = pa.schema([(name, pa.string()) for name in ("key", "name", "class")])
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as this)
+        self._writer = pa.ipc.new_stream(self._file, self.schema)
+        weakref.finalize(self, self._file.close)
+
+    def add(self, rows: list[tuple[str, str | None, str | None]]) -> None:
+        if rows:
+            columns = [pa.array([row[at] for row in rows], pa.string()) for at in range(3)]
+            self._writer.write_batch(pa.record_batch(columns, schema=self.schema))
+
+    def read(self) -> Iterator[Labels]:
+        self._writer.close()
+        self._file.seek(0)
+        for batch in pa.ipc.open_stream(self._file):
+            key, name, class_ = batch.columns
+            yield Labels(key=key, name=name, class_=class_)

@@ -1,0 +1,268 @@
+"""What is asked of a subgraph, apart from how the subgraph is cut.
+
+A strategy that starts from seeds asks for the seeds of some questions and hides their answers; a
+strategy that cuts the graph by itself asks about a share of the edges that it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Float64, Int, Int64
+from torch import Tensor
+
+from kgscale.batch import LinkQueries, NodeQueries, Queries
+from kgscale.errors import ConfigError
+from kgscale.graph.adjacency import Adjacency
+from kgscale.graph.reciprocal import inverse
+from kgscale.kernels.induce import Induced
+from kgscale.kernels.sample.torch_tier import mix
+from kgscale.sampling.queries import TrainQueries, mix_seed
+from kgscale.types import Triples
+
+
+class Positions:
+    """Where each of some distinct ids stands in their list."""
+
+    def __init__(self, ids: Int64[Tensor, " id"]) -> None:
+        self._sorted, self._position = ids.sort()
+
+    def __call__(self, ids: Int64[Tensor, " asked"]) -> Int64[Tensor, " asked"]:
+        return self._position[torch.searchsorted(self._sorted, ids)]
+
+
+class Asked(NamedTuple):
+    """Some questions of a step, for strategies that start from seeds."""
+
+    seeds: Int64[Tensor, " seed"]
+    """Distinct entities whose vectors the questions need, candidates first."""
+    hidden: Triples
+    """What would give an answer away, of all ranks' questions; relations may be reciprocal."""
+    triple: Int64[Tensor, " triple"]
+    """The same as rows of train."""
+    query: Callable[[Positions], Queries]
+    """The questions, once the seeds have positions."""
+
+
+class Inside(NamedTuple):
+    """The questions about a part of the graph, for strategies that cut it by themselves."""
+
+    hidden: Bool[Tensor, " edge"]
+    """Edges that would give an answer away: a function of the edge's triple."""
+    query: Queries
+
+
+class Share(NamedTuple):
+    """Which of several visits of a part of the graph: ``low .. high`` of ``visits``."""
+
+    low: int
+    high: int
+    visits: int
+
+
+@runtime_checkable
+class Questions(Protocol):
+    """What a task asks in an epoch, one by one or about a part of the graph."""
+
+    def __len__(self) -> int: ...
+
+    def order(self, *, seed: int, epoch: int) -> Int64[Tensor, " query"]:
+        """The epoch's shuffle."""
+
+    def describe(self, candidates: Candidates) -> tuple[str, str]:
+        """What is asked, and among what, for people."""
+
+    def about(
+        self, step: Int64[Tensor, " query"], mine: slice, *, candidates: Candidates, seed: int
+    ) -> Asked:
+        """Seeds and hidden triples of the step's questions, of which ``mine`` are this rank's."""
+
+    def visits(self, query_share: float) -> int:
+        """How many visits ask everything about a part of the graph, once."""
+
+    def inside(self, cut: Induced, rows: int, share: Share, *, seed: int) -> Inside:
+        """A share of the questions about the first ``rows`` entities of a part of the graph."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """Among what a link question's answer is sought: all entities, or some random ones.
+
+    Random ones are shared by a step's questions, whose answers come on top. Each stands for
+    several entities, so that a normaliser over them estimates the full one.
+    """
+
+    count: int | None
+    """How many random ones; None for all."""
+    num_entities: int
+
+    @classmethod
+    def of(cls, setting: int | str, num_entities: int) -> Candidates:
+        """From ``strategy.candidates``: ``all`` or a number."""
+        if setting != "all" and (isinstance(setting, str) or setting < 1):
+            raise ConfigError(f"strategy.candidates is all or a positive int, got {setting!r}")
+        enough = isinstance(setting, str) or setting >= num_entities
+        return cls(count=None if enough else int(setting), num_entities=num_entities)
+
+    def __str__(self) -> str:
+        return f"{self.count:,} random candidates" if self.count else "all entities"
+
+    def draw(
+        self, answer: Int64[Tensor, " answer"], *, seed: int
+    ) -> tuple[Int64[Tensor, " candidate"], Float[Tensor, " candidate"] | None]:
+        """A step's candidates, and how many entities each stands for."""
+        if self.count is None:
+            return torch.arange(self.num_entities), None
+        answer = torch.unique(answer)
+        others = self.num_entities - answer.shape[0]
+        generator = torch.Generator().manual_seed(seed)
+        drawn = torch.randint(self.num_entities, (self.count,), generator=generator)
+        drawn = _new(drawn, answer)
+        weight = torch.ones(answer.shape[0] + drawn.shape[0])
+        weight[answer.shape[0] :] = others / max(1, drawn.shape[0])
+        return torch.cat([answer, drawn]), weight
+
+
+class LinkQuestions:
+    """``(head, relation, ?)`` with all known tails, from the train edges in both directions."""
+
+    def __init__(self, graph: Adjacency) -> None:
+        self.graph, self.queries = graph, TrainQueries(graph)
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def order(self, *, seed: int, epoch: int) -> Int64[Tensor, " query"]:
+        return self.queries.order(seed=seed, epoch=epoch)
+
+    def describe(self, candidates: Candidates) -> tuple[str, str]:
+        asked = f"asks {len(self):,} distinct (head, relation) queries"
+        return asked, f", ranked against {candidates}"
+
+    def about(
+        self, step: Int64[Tensor, " query"], mine: slice, *, candidates: Candidates, seed: int
+    ) -> Asked:
+        own = step[mine]
+        head, relation = self.queries.head(own), self.queries.relation(own)
+        row, tail, _ = self.queries.answers(own)
+        step_row, step_tail, triple = self.queries.answers(step)
+        asked = [self.queries.head(step)[step_row], self.queries.relation(step)[step_row]]
+        candidate_id, weight = candidates.draw(step_tail, seed=seed)
+
+        def query(place: Positions) -> LinkQueries:
+            return LinkQueries(
+                head=place(head),
+                relation=relation,
+                num_candidates=candidate_id.shape[0],
+                answer_query=row,
+                answer=place(tail),
+                candidate_weight=weight,
+                step_queries=step.shape[0],
+                step_answers=step_tail.shape[0],
+            )
+
+        seeds = torch.cat([candidate_id, _new(head, candidate_id)])
+        return Asked(seeds, torch.stack([*asked, step_tail], dim=1), triple, query)
+
+    def visits(self, query_share: float) -> int:
+        return max(1, round(1 / query_share))
+
+    def inside(self, cut: Induced, rows: int, share: Share, *, seed: int) -> Inside:
+        triple = self.graph.triple[cut.edge.long()]
+        visit = uniform(triple, seed=seed) * share.visits
+        asked = (share.low <= visit) & (visit < share.high)
+        # An edge from beyond the rows has no other direction here, and no candidate at its end.
+        asked &= cut.source < rows
+        num_relations = self.graph.num_relations
+        return Inside(asked, link_queries(cut, asked, num_relations=num_relations, rows=rows))
+
+
+class NodeQuestions:
+    """The labels of the train entities; nothing needs hiding, since labels are not in the graph.
+
+    Args:
+        node: labelled entities of train, ascending.
+        label: of each: its class, or a row of zeros and ones.
+    """
+
+    def __init__(
+        self,
+        node: Int64[Tensor, " labelled"],
+        label: Int64[Tensor, " labelled"] | Float[Tensor, "labelled class"],
+    ) -> None:
+        self.node, self.label = node, label
+
+    def __len__(self) -> int:
+        return self.node.shape[0]
+
+    def order(self, *, seed: int, epoch: int) -> Int64[Tensor, " query"]:
+        generator = torch.Generator().manual_seed(mix_seed(seed, epoch))
+        return torch.randperm(len(self), generator=generator)
+
+    def describe(self, candidates: Candidates) -> tuple[str, str]:
+        return f"asks for the labels of {len(self):,} entities", ""
+
+    def about(
+        self, step: Int64[Tensor, " query"], mine: slice, *, candidates: Candidates, seed: int
+    ) -> Asked:
+        own = step[mine]
+        seeds = self.node[own]
+
+        def query(place: Positions) -> NodeQueries:
+            return NodeQueries(
+                node=place(seeds), label=self.label[own], step_queries=max(1, step.shape[0])
+            )
+
+        nothing = step.new_empty(0)
+        return Asked(seeds, nothing.view(0, 3), nothing, query)
+
+    def visits(self, query_share: float) -> int:
+        return 1
+
+    def inside(self, cut: Induced, rows: int, share: Share, *, seed: int) -> Inside:
+        entity = cut.entity_id[:rows]
+        place = torch.searchsorted(self.node, entity).clamp(max=max(0, len(self) - 1))
+        labelled = (self.node[place] == entity).nonzero()[:, 0]
+        label = self.label[place[labelled]]
+        query = NodeQueries(node=labelled, label=label, step_queries=max(1, len(labelled)))
+        return Inside(torch.zeros_like(cut.source, dtype=torch.bool), query)
+
+
+def link_queries(
+    cut: Induced, asked: Bool[Tensor, " edge"], *, num_relations: int, rows: int
+) -> LinkQueries:
+    """The asked edges of a cut as questions, each about its row: the source is an answer.
+
+    An edge ``(source, relation, row)`` asks ``(row, inverse(relation), ?)``. Candidates are the
+    first ``rows`` entities.
+    """
+    row = torch.arange(cut.indptr.shape[0] - 1).repeat_interleave(cut.indptr.diff())[asked]
+    relation = inverse(cut.relation[asked].long(), num_relations=num_relations)
+    first = torch.ones_like(row, dtype=torch.bool)
+    # Rows are sorted by relation: equal questions stand together.
+    first[1:] = (row[1:] != row[:-1]) | (relation[1:] != relation[:-1])
+    return LinkQueries(
+        head=row[first],
+        relation=relation[first],
+        num_candidates=rows,
+        answer_query=first.long().cumsum(0) - 1,
+        answer=cut.source[asked].long(),
+        candidate_weight=None,
+        step_queries=int(first.sum()),
+        step_answers=int(asked.sum()),
+    )
+
+
+def uniform(ids: Int[Tensor, " id"], *, seed: int) -> Float64[Tensor, " id"]:
+    """A number in [0, 1) for each id, the same wherever the id stands."""
+    bits = mix(ids.long() ^ mix(torch.tensor(seed)))
+    return ((bits >> 11) & ((1 << 53) - 1)).double() * 2.0**-53
+
+
+def _new(ids: Int64[Tensor, " id"], known: Int64[Tensor, " known"]) -> Int64[Tensor, " new"]:
+    """The distinct ``ids`` that are not ``known``, ascending."""
+    ids = torch.unique(ids)
+    return ids[~torch.isin(ids, known)]
