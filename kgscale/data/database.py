@@ -59,12 +59,16 @@ class Database:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._connection.close()
+        self.close()
         if isinstance(error, duckdb.OutOfMemoryException):
             raise ResourceError(
                 f"{self._memory} of memory, or the free disk space, cannot hold the build "
                 f"({str(error).splitlines()[0]}): raise the memory setting or free disk space"
             ) from error
+
+    def close(self) -> None:
+        """Give all memory back at once, which dropping tables does not."""
+        self._connection.close()
 
     def run(self, query: str) -> list[tuple[Any, ...]]:
         """Do one statement to its end (a result left open would block the next)."""

@@ -96,10 +96,6 @@ class NodeLabelTable:
             "SELECT id, label_id, split FROM numbered ORDER BY id, label_id"
         )
 
-    def forget(self) -> None:
-        for table in ("label_row", "named", "numbered"):
-            self.database.run(f"DROP TABLE IF EXISTS {table}")
-
     def own_entities(self) -> Iterator[pa.RecordBatch]:
         """Pairs of an entity and the entity whose key is its label, where there is one."""
         yield from self.database.stream(

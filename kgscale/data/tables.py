@@ -19,7 +19,7 @@ from kgscale.data.scan import NO_QUOTE, Layout, scan
 from kgscale.errors import ConfigError, DataError
 
 Column: TypeAlias = int | str
-BLOCK = 4 << 20
+BLOCK = 1 << 20
 """Bytes read at once; also the longest record."""
 ROWS = 1 << 19
 """Rows read at once from Parquet."""

@@ -145,11 +145,6 @@ class Vocabulary:
         query = f"SELECT {keys}.*, {self.kind}.rowid AS id FROM {keys} JOIN {self.kind} USING (key)"
         yield from self._database.stream(query)
 
-    def forget(self) -> None:
-        """Give the keys' memory back; the ids of slots stay."""
-        for table in (self.kind, f"{self.kind}_label", f"{self.kind}_class"):
-            self._database.run(f"DROP TABLE IF EXISTS {table}")
-
 
 def id_type(count: int) -> type[np.int32] | type[np.int64]:
     """The narrowest width for ids below ``count``."""

@@ -45,15 +45,20 @@ def build(
     source: Source, directory: Path, scratch: Path, audit: Audit, *, threads: int, memory: str
 ) -> Built:
     """Write all data files of a store into ``directory``."""
-    with Database(scratch / "spill", threads=threads, memory=memory) as database:
+    with (
+        # Keys are few beside facts: a second thread would cost more memory than it saves time.
+        Database(scratch / "keys", threads=1, memory=memory) as keys,
+        Database(scratch / "sort", threads=threads, memory=memory) as sorter,
+    ):
         shop = Workshop(
             threads=threads,
             memory=size_in_bytes(memory) // 2,
-            database=database,
+            keys=keys,
+            sorter=sorter,
             scratch=scratch,
-            entities=Vocabulary(database, "entity", scratch),
-            relations=Vocabulary(database, "relation", scratch),
-            labels=NodeLabelTable(database),
+            entities=Vocabulary(keys, "entity", scratch),
+            relations=Vocabulary(sorter, "relation", scratch),
+            labels=NodeLabelTable(keys),
         )
         return _build(source, directory, shop, audit)
 
@@ -69,8 +74,7 @@ def _build(source: Source, directory: Path, shop: Workshop, audit: Audit) -> Bui
     classes = write_classes(directory, shop.entities, types, content)
     described = _describe(directory, reading, types, shop, content, audit)
     own_labels = _own_labels(reading, shop)
-    shop.entities.forget()
-    shop.labels.forget()
+    shop.keys.close()
     audit.tell(f"sorting {slots.size:,} triples")
     facts, duplicates = sort_facts(slots, shop)
     facts, sizes = assign(facts, source.split, shop, source.name)

@@ -70,7 +70,7 @@ def write_features(
     opened = _open(files, types, shop)
     _refuse_repeated(opened, shop)
     row = _rows_of_entities(opened, types, shop)
-    shop.database.run("DROP TABLE feature_row")
+    shop.keys.run("DROP TABLE feature_row")
     told = []
     for number, kind in enumerate(types):
         mine = row[kind["start"] : kind["stop"]]
@@ -94,13 +94,13 @@ def _open(files: Sequence[Features], types: list[dict[str, Any]], shop: Workshop
                 f"did you mean {near!r}? (data.types gives types; "
                 "without a type, use path or a list)"
             )
-    shop.database.run("CREATE TABLE feature_row (key VARCHAR, row BIGINT)")
+    shop.keys.run("CREATE TABLE feature_row (key VARCHAR, row BIGINT)")
     rows = 0
 
     def add(keys: pa.Array) -> None:
         nonlocal rows
         number = pa.array(np.arange(rows, rows + len(keys)))
-        shop.database.insert("feature_row", pa.table([keys, number], schema=ROW))
+        shop.keys.insert("feature_row", pa.table([keys, number], schema=ROW))
         rows += len(keys)
 
     starts, matrices = [0], []
@@ -116,7 +116,7 @@ def _copies(shop: Workshop, number: int) -> Path:
 
 
 def _refuse_repeated(opened: Opened, shop: Workshop) -> None:
-    again = shop.database.run(
+    again = shop.keys.run(
         """SELECT key, min(row), max(row), count(*) OVER () FROM feature_row
         GROUP BY key HAVING count(*) > 1 ORDER BY key LIMIT 1"""
     )
@@ -150,7 +150,7 @@ def _rows_of_entities(opened: Opened, types: list[dict[str, Any]], shop: Worksho
 
 
 def _strangers(file: Features, start: int, shop: Workshop) -> str:
-    run = shop.database.run
+    run = shop.keys.run
     ((key,),) = run(f"SELECT key FROM feature_row WHERE row = {start}")
     ((entity,),) = run("SELECT key FROM entity WHERE rowid = 0")
     return (

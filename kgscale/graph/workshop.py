@@ -50,7 +50,9 @@ class Packing:
 class Workshop:
     """What is at hand while a store is built."""
 
-    database: Database
+    keys: Database
+    """Of entities and what is said about them; closed when the facts are sorted."""
+    sorter: Database
     scratch: Path
     threads: int
     memory: int
@@ -112,7 +114,7 @@ class Workshop:
         self, rows: Iterator[list[Array]], schema: pa.Schema, by: list[str]
     ) -> Iterator[list[Array]]:
         arriving = ([*map(pa.array, row)] for row in rows)
-        for batch in self.database.sort(arriving, schema, by):
+        for batch in self.sorter.sort(arriving, schema, by):
             yield [column.to_numpy() for column in batch.columns]
 
 
