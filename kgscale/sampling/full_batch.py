@@ -8,7 +8,6 @@ import torch
 
 from kgscale.graph.adjacency import Adjacency
 from kgscale.kernels.induce import Induced
-from kgscale.sampling.base import share
 from kgscale.sampling.induced import Cut, InducedStrategy, Turn
 from kgscale.sampling.questions import Questions, Share
 
@@ -70,8 +69,8 @@ class FullBatchStrategy(InducedStrategy):
     def turn(self, index: int, rank: int, world_size: int) -> Turn:
         """Ranks hold the same graph and share the visits."""
         turns = self.num_batches(world_size=world_size) * world_size
-        low, high = share(self.visits, turns, index * world_size + rank)
-        return Turn(0, 1, Share(low, high, self.visits))
+        turn = index * world_size + rank
+        return Turn(0, 1, Share(turn, turn + 1, turns))
 
     def cut(self, epoch: int, first: int, last: int) -> Cut:
         return Cut(self._whole, self.num_entities)

@@ -63,7 +63,7 @@ class InducedStrategy(ABC):
             raise ConfigError(f"strategy.query_share needs a share in (0, 1], got {query_share}")
         self.graph, self.num_layers, self.seed = graph, num_layers, seed
         self.num_entities = graph.indptr.shape[0] - 1
-        self.questions = questions or LinkQuestions(graph)
+        self.questions = LinkQuestions(graph) if questions is None else questions
         self.visits = self.questions.visits(query_share)
 
     @property

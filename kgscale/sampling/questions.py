@@ -224,9 +224,10 @@ class NodeQuestions:
 
     def inside(self, cut: Induced, rows: int, share: Share, *, seed: int) -> Inside:
         entity = cut.entity_id[:rows]
-        place = torch.searchsorted(self.node, entity).clamp(max=max(0, len(self) - 1))
-        labelled = (self.node[place] == entity).nonzero()[:, 0]
-        label = self.label[place[labelled]]
+        visit = uniform(entity, seed=seed) * share.visits
+        mine = (share.low <= visit) & (visit < share.high)
+        labelled = (torch.isin(entity, self.node) & mine).nonzero()[:, 0]
+        label = self.label[torch.searchsorted(self.node, entity[labelled])]
         query = NodeQueries(node=labelled, label=label, step_queries=max(1, len(labelled)))
         return Inside(torch.zeros_like(cut.source, dtype=torch.bool), query)
 

@@ -53,7 +53,7 @@ class SubgraphStrategy(SeedStrategy):
     ) -> None:
         among = Candidates.of(candidates, graph.indptr.shape[0] - 1)
         super().__init__(
-            questions=questions or LinkQuestions(graph),
+            questions=LinkQuestions(graph) if questions is None else questions,
             candidates=among,
             batch_size=batch_size,
             seed=seed,

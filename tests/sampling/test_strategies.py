@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgscale.batch import SubgraphBatch
+from kgscale.batch import NodeQueries, SubgraphBatch
 from kgscale.errors import ConfigError
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.partition import Partition
@@ -17,6 +17,7 @@ from kgscale.sampling.base import Strategy
 from kgscale.sampling.cluster import ClusterStrategy
 from kgscale.sampling.full_batch import FullBatchStrategy
 from kgscale.sampling.neighbor import NeighborStrategy
+from kgscale.sampling.questions import NodeQuestions, Questions
 from kgscale.sampling.random_nodes import RandomNodesStrategy
 from kgscale.sampling.subgraph import SubgraphStrategy
 from kgscale.types import Triples
@@ -24,7 +25,8 @@ from tests.graphs import adjacency, graphs, random_triples
 
 Graph = tuple[Triples, int, int]
 Triple = tuple[int, int, int]
-Make = Callable[[Adjacency, int, int], Strategy]
+Make = Callable[..., Strategy]
+"""Of a graph, a number of layers, a seed, and perhaps questions."""
 
 
 def parts(*, parts: int, method: str, seed: int) -> Partition:
@@ -39,7 +41,7 @@ def parts(*, parts: int, method: str, seed: int) -> Partition:
     )
 
 
-def neighbor(graph: Adjacency, layers: int, seed: int) -> NeighborStrategy:
+def neighbor(graph: Adjacency, layers: int, seed: int, **asks: Questions) -> NeighborStrategy:
     return NeighborStrategy(
         graph=graph,
         num_layers=layers,
@@ -48,19 +50,22 @@ def neighbor(graph: Adjacency, layers: int, seed: int) -> NeighborStrategy:
         candidates=("all", 1, 100)[seed % 3],
         per_relation=bool(seed & 1),
         seed=seed,
+        **asks,
     )
 
 
-def full_batch(graph: Adjacency, layers: int, seed: int) -> FullBatchStrategy:
+def full_batch(graph: Adjacency, layers: int, seed: int, **asks: Questions) -> FullBatchStrategy:
     share = (1.0, 0.5, 0.3)[seed % 3]
-    return FullBatchStrategy(graph=graph, num_layers=layers, query_share=share, seed=seed)
+    return FullBatchStrategy(graph=graph, num_layers=layers, query_share=share, seed=seed, **asks)
 
 
-def random_nodes(graph: Adjacency, layers: int, seed: int) -> RandomNodesStrategy:
-    return RandomNodesStrategy(graph=graph, num_layers=layers, batch_size=5, seed=seed)
+def random_nodes(
+    graph: Adjacency, layers: int, seed: int, **asks: Questions
+) -> RandomNodesStrategy:
+    return RandomNodesStrategy(graph=graph, num_layers=layers, batch_size=5, seed=seed, **asks)
 
 
-def cluster(graph: Adjacency, layers: int, seed: int) -> ClusterStrategy:
+def cluster(graph: Adjacency, layers: int, seed: int, **asks: Questions) -> ClusterStrategy:
     entities = len(graph.indptr) - 1
     return ClusterStrategy(
         graph=graph,
@@ -72,6 +77,7 @@ def cluster(graph: Adjacency, layers: int, seed: int) -> ClusterStrategy:
         halo=(0, 1, 5)[seed // 3 % 3],
         query_share=0.5,
         seed=seed,
+        **asks,
     )
 
 
@@ -82,7 +88,7 @@ def first_entities(partition: Partition, entities: int) -> Partition:
     return Partition(part=part, indptr=indptr, member=part.argsort(stable=True), method="metis")
 
 
-def subgraph(graph: Adjacency, layers: int, seed: int) -> SubgraphStrategy:
+def subgraph(graph: Adjacency, layers: int, seed: int, **asks: Questions) -> SubgraphStrategy:
     return SubgraphStrategy(
         graph=graph,
         num_layers=layers,
@@ -91,6 +97,7 @@ def subgraph(graph: Adjacency, layers: int, seed: int) -> SubgraphStrategy:
         method=("ppr", "khop")[seed % 2],
         candidates=("all", 2)[seed // 2 % 2],
         seed=seed,
+        **asks,
     )
 
 
@@ -241,6 +248,27 @@ def test_every_entity_is_in_some_batch_of_an_epoch(make: Make) -> None:
         found = batches(make(graph, 1, 4), world_size=world_size)
         seen = torch.cat([batch.entity_id for batch in found]).unique()
         assert seen.tolist() == list(range(12))
+
+
+@STRATEGIES
+@FEW
+@given(graphs(), SEED, st.integers(1, 2), st.sets(st.integers(0, 11), min_size=1))
+def test_every_labelled_entity_is_asked_once_an_epoch(
+    make: Make, graph: Graph, seed: int, world_size: int, labelled: set[int]
+) -> None:
+    node = torch.tensor(sorted(labelled))
+    node = node[node < graph[1]]
+    seed -= seed % 3  # no hubs, which are asked about in every union
+    strategy = make(store(graph), 1, seed, questions=NodeQuestions(node, 10 * node))
+    found = batches(strategy, world_size=world_size, epoch=seed)
+    asked = []
+    for batch in found:
+        assert isinstance(batch.query, NodeQueries)
+        entity = batch.entity_id[batch.query.node]
+        assert torch.equal(batch.query.label, 10 * entity)
+        assert (batch.query.node < batch.hop_size[0]).all()
+        asked += entity.tolist()
+    assert sorted(asked) == node.tolist()
 
 
 def test_a_union_holds_all_edges_between_its_parts() -> None:
