@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from kgscale.errors import ConfigError, ResourceError
+from kgscale.errors import ConfigError
 from kgscale.tasks import show
-from kgscale.tasks.directory import write_json, write_predictions
+from kgscale.tasks.directory import check_writable, write_json, write_predictions
 from kgscale.tasks.runs import Run
 from kgscale.tasks.schema import MIB, at_least, from_settings
 
@@ -50,6 +50,8 @@ def predict(settings: Mapping[str, Any]) -> int:
     """Print the best answers and write them as ``predictions.tsv`` and ``.parquet``."""
     asked = from_settings("", PredictSettings, settings)
     run = _open(asked.run, asked.memory)
+    directory = Path(asked.output).expanduser() if asked.output else run.directory / "answers"
+    check_writable(directory, "choose another with output=DIR")
     columns = run.predict(
         relation=asked.relation or "",
         head=asked.head,
@@ -59,13 +61,6 @@ def predict(settings: Mapping[str, Any]) -> int:
     )
     console = show.console()
     console.print(show.predictions(columns, "Answers"))
-    directory = Path(asked.output).expanduser() if asked.output else run.directory / "answers"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(
-            f"{directory}: can't be made ({error.strerror}); choose another with output=DIR"
-        ) from error
     write_predictions(directory, columns)
     show.sentence(console, f"written: {directory / 'predictions.tsv'}")
     return 0
@@ -75,6 +70,7 @@ def evaluate(settings: Mapping[str, Any]) -> int:
     """Rank a split and write ``evaluation-<split>.json`` into the run."""
     asked = from_settings("", EvaluateSettings, settings)
     run, console = _open(asked.run, asked.memory), show.console()
+    check_writable(run.directory, "copy the run to where you may write")
     with show.busy(console, f"ranking {asked.split}"):
         report = run.evaluate(asked.split)
     relations = run.store.relation_keys(list(range(run.store.num_relations)))

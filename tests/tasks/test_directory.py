@@ -12,6 +12,7 @@ import pytest
 
 from kgscale.errors import ResourceError
 from kgscale.tasks.directory import (
+    check_writable,
     make_directory,
     run_directory,
     versions,
@@ -81,3 +82,11 @@ def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 def test_versions_name_what_numbers_depend_on() -> None:
     assert {"kgscale", "torch", "numba"} <= versions().keys()
+
+
+def test_a_place_where_nothing_can_be_written_is_told_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ResourceError, match=r"file.*choose another"):
+        check_writable(tmp_path / "file" / "answers", "choose another with output=DIR")
+    check_writable(tmp_path / "new" / "answers", "")
+    assert (tmp_path / "new" / "answers").is_dir()
