@@ -6,8 +6,8 @@ import signal
 from pathlib import Path
 
 from kgscale.cli import compose
-from kgscale.tasks import link_prediction, show
-from kgscale.tasks.runs import Run
+from kgscale.tasks import show, start
+from kgscale.tasks.runs import Run, open_run
 
 
 def train(*overrides: str, quiet: bool = False) -> Run:
@@ -19,16 +19,16 @@ def train(*overrides: str, quiet: bool = False) -> Run:
         KeyboardInterrupt: Ctrl-C; the run directory has the best checkpoint and results so far.
     """
     settings = compose.settings(overrides)
-    directory, code = link_prediction.train(
+    directory, code = start.train(
         settings, config=compose.as_yaml(settings), console=show.console(quiet=quiet)
     )
     if code == 128 + signal.SIGINT:
         raise KeyboardInterrupt(str(directory))
     if code:
         raise SystemExit(code)
-    return Run(directory)
+    return open_run(directory)
 
 
 def load(directory: str | Path) -> Run:
     """Open a finished run's directory."""
-    return Run(directory)
+    return open_run(directory)

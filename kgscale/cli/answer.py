@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rich.table import Table
+
 from kgscale.errors import ConfigError
 from kgscale.tasks import show
 from kgscale.tasks.directory import check_writable, write_json, write_predictions
-from kgscale.tasks.runs import Run
+from kgscale.tasks.runs import LinkRun, NodeRun, Run, open_run
 from kgscale.tasks.schema import MIB, at_least, from_settings
 
 
@@ -19,6 +21,7 @@ class PredictSettings:
     """``conf/predict.yaml``; see there for what each means."""
 
     run: str | None
+    entity: str | None
     relation: str | None
     head: str | None
     tail: str | None
@@ -30,8 +33,21 @@ class PredictSettings:
     def __post_init__(self) -> None:
         at_least("k", self.k, 1)
         at_least("memory", self.memory, 1)
-        if not self.relation:
+
+    def question(self, run: Run) -> dict[str, Any]:
+        """What is asked of a run, by its task."""
+        if isinstance(run, NodeRun):
+            if not self.entity or self.relation or self.head or self.tail:
+                raise ConfigError("predict needs entity=… alone for a run of node classification")
+            return {"entity": self.entity}
+        if not self.relation or self.entity:
             raise ConfigError("predict needs relation=… beside head=… or tail=…")
+        return {
+            "relation": self.relation,
+            "head": self.head,
+            "tail": self.tail,
+            "known": self.known,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +68,10 @@ def predict(settings: Mapping[str, Any]) -> int:
     run = _open(asked.run, asked.memory)
     directory = Path(asked.output).expanduser() if asked.output else run.directory / "answers"
     check_writable(directory, "choose another with output=DIR")
-    columns = run.predict(
-        relation=asked.relation or "",
-        head=asked.head,
-        tail=asked.tail,
-        k=asked.k,
-        known=asked.known,
-    )
+    columns = run.predict(k=asked.k, **asked.question(run))
     console = show.console()
-    console.print(show.predictions(columns, "Answers"))
+    table = show.labels if isinstance(run, NodeRun) else show.predictions
+    console.print(table(columns, "Answers"))
     write_predictions(directory, columns)
     show.sentence(console, f"written: {directory / 'predictions.tsv'}")
     return 0
@@ -71,18 +82,26 @@ def evaluate(settings: Mapping[str, Any]) -> int:
     asked = from_settings("", EvaluateSettings, settings)
     run, console = _open(asked.run, asked.memory), show.console()
     check_writable(run.directory, "copy the run to where you may write")
-    with show.busy(console, f"ranking {asked.split}"):
-        report = run.evaluate(asked.split)
-    relations = run.store.relation_keys(list(range(run.store.num_relations)))
-    content = show.evaluation_content(asked.split, report, relations)
-    console.print(show.evaluation(content))
+    with show.busy(console, f"evaluating {asked.split}"):
+        content, table = _evaluated(run, asked.split)
+    console.print(table)
     file = run.directory / f"evaluation-{asked.split}.json"
     write_json(file, content)
     show.sentence(console, f"written: {file}")
     return 0
 
 
+def _evaluated(run: Run, split: str) -> tuple[dict[str, Any], Table]:
+    if isinstance(run, NodeRun):
+        content = show.node_evaluation_content(split, run.evaluate(split))
+        return content, show.node_evaluation(content)
+    assert isinstance(run, LinkRun)
+    relations = run.store.relation_keys(list(range(run.store.num_relations)))
+    content = show.evaluation_content(split, run.evaluate(split), relations)
+    return content, show.evaluation(content)
+
+
 def _open(run: str | None, memory: int) -> Run:
     if not run:
         raise ConfigError("run=DIR is missing: the directory that train printed")
-    return Run(Path(run).expanduser(), memory=memory * MIB)
+    return open_run(Path(run).expanduser(), memory=memory * MIB)

@@ -20,7 +20,7 @@ from kgscale.errors import ConfigError
 
 Settings = dict[str, Any]
 
-VERBATIM: Final = ("head", "relation", "tail", "run", "output", "store")
+VERBATIM: Final = ("entity", "head", "relation", "tail", "run", "output", "store")
 """Keys whose value is taken to the letter: an entity may be called ``a, b (c)`` or ``null``."""
 PATHS: Final = (
     "root",
@@ -83,6 +83,8 @@ def _literal(overrides: Sequence[str]) -> tuple[dict[str, str], list[str]]:
         if equals and not value:
             raise ConfigError(f"{key}= has no value; {key}=null stands for none")
         special = value == "null" or value.startswith(("'", '"', "[", "{"))
+        # Of a made graph, these are numbers.
+        special |= key in ("data.classes", "data.features") and value.isdigit()
         if key in VERBATIM or (key in PATHS and not special):
             literal[key] = value
         else:

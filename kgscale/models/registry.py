@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from kgscale.errors import DataError, ResourceError
-from kgscale.models.decoders import ComplEx, DistMult
+from kgscale.models.decoders import ComplEx, Decoder, DistMult
 from kgscale.models.encoders import (
     HGT,
     RGAT,
@@ -24,8 +24,10 @@ from kgscale.models.encoders import (
     PyGConvolution,
     RelationalSAGE,
 )
-from kgscale.models.entities import EntityTable
+from kgscale.models.heads import ClassificationHead
+from kgscale.models.inputs import EntityInput
 from kgscale.models.link import LinkModel
+from kgscale.models.node import NodeModel
 
 ENCODERS: Final = {
     kind.__name__: kind
@@ -38,12 +40,16 @@ _DIGEST: Final = "digest"
 """Of the weights: a flipped bit would answer just as confidently."""
 
 
-def build_model(spec: dict[str, Any], *, seed: int) -> LinkModel:
-    """A fresh model from its specification.
+Model = LinkModel | NodeModel
+
+
+def build_model(spec: dict[str, Any], *, seed: int) -> Model:
+    """A fresh model from its specification: a :class:`NodeModel` if that has a ``head``.
 
     Args:
-        spec: ``num_entities``, ``num_relations``, and for ``encoder`` and ``decoder`` a ``name``
-            from the tables above beside the constructor's own settings.
+        spec: ``num_entities``, ``num_relations``, for ``encoder`` and ``decoder`` a ``name`` from
+            the tables above beside the constructor's own settings, and the settings of ``head``
+            and ``inputs``. Without ``types``, entities are of one type that has no features.
         seed: of the initial vectors and weights.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -51,15 +57,22 @@ def build_model(spec: dict[str, Any], *, seed: int) -> LinkModel:
     encoder = ENCODERS[encoder_settings.pop("name")](
         **encoder_settings, num_relations=spec["num_relations"], generator=generator
     )
-    decoder_settings = dict(spec["decoder"])
-    decoder = DECODERS[decoder_settings.pop("name")](**decoder_settings, dim=encoder.dim)
-    entity = EntityTable(
-        num_entities=spec["num_entities"],
+    last: Decoder | ClassificationHead
+    if "head" in spec:
+        last = ClassificationHead(**spec["head"], dim=encoder.dim, generator=generator)
+    else:
+        decoder_settings = dict(spec["decoder"])
+        last = DECODERS[decoder_settings.pop("name")](**decoder_settings, dim=encoder.dim)
+    inputs = EntityInput(
+        types=spec.get("types") or [{"start": 0, "stop": spec["num_entities"], "features": 0}],
         dim=encoder.dim,
         scale=encoder_settings.get("scale", 0.1),
         generator=generator,
+        **spec.get("inputs", {}),
     )
-    return LinkModel(entity=entity, encoder=encoder, decoder=decoder)
+    if isinstance(last, ClassificationHead):
+        return NodeModel(inputs=inputs, encoder=encoder, head=last)
+    return LinkModel(inputs=inputs, encoder=encoder, decoder=last)
 
 
 def save_model(model: nn.Module, spec: dict[str, Any], directory: Path) -> None:
@@ -77,7 +90,7 @@ def save_model(model: nn.Module, spec: dict[str, Any], directory: Path) -> None:
         raise ResourceError(f"{directory}: the model can't be written ({error})") from error
 
 
-def load_model(directory: Path) -> tuple[LinkModel, dict[str, Any]]:
+def load_model(directory: Path) -> tuple[Model, dict[str, Any]]:
     """Rebuild what :func:`save_model` wrote, and its specification."""
     try:
         spec = json.loads((directory / _SPEC).read_text())

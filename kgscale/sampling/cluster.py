@@ -88,8 +88,8 @@ class ClusterStrategy(InducedStrategy):
         cures += f", {self.halo} in-edges an entity from outside" if self.halo else ""
         return (
             f"Clusters: every step holds a union of {self.per_batch} of {self.parts} parts"
-            f" ({self.method}){cures}, and asks about one in {self.visits} of the edges inside,"
-            " hidden, with the union's entities as candidates."
+            f" ({self.method}){cures}, and"
+            f" {self.questions.describe_inside(self.visits, 'its entities')}."
         )
 
     @property

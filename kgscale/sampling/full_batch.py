@@ -48,8 +48,8 @@ class FullBatchStrategy(InducedStrategy):
     def describe(self) -> str:
         return (
             f"Full batch: every step holds all {self.num_entities:,} entities and"
-            f" {self.graph.source.shape[0]:,} edges, and asks about one in {self.visits} of"
-            " the triples, hidden, ranked against all entities."
+            f" {self.graph.source.shape[0]:,} edges, and"
+            f" {self.questions.describe_inside(self.visits, 'all entities')}."
         )
 
     def report(self) -> dict[str, float]:

@@ -75,6 +75,9 @@ class Questions(Protocol):
     def describe(self, candidates: Candidates) -> tuple[str, str]:
         """What is asked, and among what, for people."""
 
+    def describe_inside(self, visits: int, among: str) -> str:
+        """The same for a step that cuts the graph by itself and asks ``inside``."""
+
     def about(
         self, step: Int64[Tensor, " query"], mine: slice, *, candidates: Candidates, seed: int
     ) -> Asked:
@@ -142,6 +145,10 @@ class LinkQuestions:
         asked = f"asks {len(self):,} distinct (head, relation) queries"
         return asked, f", ranked against {candidates}"
 
+    def describe_inside(self, visits: int, among: str) -> str:
+        share = "all" if visits == 1 else f"one in {visits}"
+        return f"asks about {share} of its edges, hidden, ranked against {among}"
+
     def about(
         self, step: Int64[Tensor, " query"], mine: slice, *, candidates: Candidates, seed: int
     ) -> Asked:
@@ -204,6 +211,9 @@ class NodeQuestions:
 
     def describe(self, candidates: Candidates) -> tuple[str, str]:
         return f"asks for the labels of {len(self):,} entities", ""
+
+    def describe_inside(self, visits: int, among: str) -> str:
+        return f"asks for the labels of those of {len(self):,} labelled entities that it holds"
 
     def about(
         self, step: Int64[Tensor, " query"], mine: slice, *, candidates: Candidates, seed: int

@@ -48,8 +48,8 @@ class RandomNodesStrategy(InducedStrategy):
     def describe(self) -> str:
         return (
             f"Random nodes: every step holds {self.batch_size:,} random entities of"
-            f" {self.num_entities:,} and the edges between them, and asks about one in"
-            f" {self.visits} of these, hidden, with the step's entities as candidates."
+            f" {self.num_entities:,} and the edges between them, and"
+            f" {self.questions.describe_inside(self.visits, 'its entities')}."
         )
 
     @property

@@ -15,6 +15,7 @@ from kgscale.data.synthetic import SyntheticGraph
 from kgscale.data.triples import TripleFiles
 from kgscale.errors import ConfigError
 from kgscale.losses import BCELoss, MarginLoss, SoftmaxLoss
+from kgscale.models.heads import ClassificationHead
 from kgscale.models.registry import DECODERS, ENCODERS
 from kgscale.sampling.cluster import ClusterStrategy
 from kgscale.sampling.full_batch import FullBatchStrategy
@@ -36,12 +37,14 @@ GROUPS: Final[dict[str, tuple[type, ...]]] = {
     "encoder": tuple(ENCODERS.values()),
     "decoder": tuple(DECODERS.values()),
     "loss": (SoftmaxLoss, BCELoss, MarginLoss),
+    "classifier": (ClassificationHead,),
     "optimizer": (VectorOptimizer,),
 }
 GIVEN: Final[dict[str, tuple[str, ...]]] = {
     "strategy": ("graph", "questions", "partition", "num_layers", "seed"),
     "encoder": ("num_relations", "generator"),
     "decoder": ("dim",),
+    "classifier": ("dim", "num_classes", "generator"),
     "optimizer": ("tables", "vectors", "weights"),
 }
 """What the program decides, which is no setting."""

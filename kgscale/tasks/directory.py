@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import itertools
 import json
 import os
@@ -11,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
@@ -97,14 +96,25 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_predictions(directory: Path, columns: Mapping[str, Sequence[Any]]) -> None:
     """``predictions.tsv`` (a key with a tab or a line end is quoted) and ``.parquet``."""
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    write_text(directory / "predictions.tsv", text.getvalue())
-    schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in columns])
-    with _replacing(directory / "predictions.parquet") as temporary:
-        pq.write_table(pa.table(dict(columns), schema=schema), temporary)
+    write_pieces(directory, [columns])
+
+
+def write_pieces(directory: Path, pieces: Iterable[Mapping[str, Sequence[Any]]]) -> None:
+    """The same from pieces with the same columns, at least one."""
+    pieces = iter(pieces)
+    first = next(pieces)
+    schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in first])
+    with (
+        _replacing(directory / "predictions.tsv") as text,
+        _replacing(directory / "predictions.parquet") as table,
+        text.open("w", encoding="utf-8", newline="") as file,
+        pq.ParquetWriter(table, schema) as parquet,
+    ):
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(first)
+        for columns in itertools.chain([first], pieces):
+            writer.writerows(zip(*columns.values(), strict=True))
+            parquet.write_table(pa.table(dict(columns), schema=schema))
 
 
 def versions() -> dict[str, str]:

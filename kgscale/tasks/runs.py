@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,45 +12,54 @@ import torch
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.store import GraphStore
-from kgscale.inference.embed import embed_graph
+from kgscale.inference.classify import Labeller, evaluate_nodes
+from kgscale.inference.embed import GraphVectors, embed_graph
 from kgscale.inference.evaluate import RankReport, evaluate, model_ranker
 from kgscale.inference.predict import Prediction, Predictor, table
-from kgscale.models.registry import load_model
+from kgscale.models.link import LinkModel
+from kgscale.models.node import NodeModel
+from kgscale.models.registry import Model, load_model
+from kgscale.tasks.parts import stored_features
 
 Columns = dict[str, list[Any]]
+SPLITS = ("train", "valid", "test")
 
 
-class Run:
-    """A run directory with its model and its graph store.
+class Run(ABC):
+    """A run directory with its model and its graph store; open one with ``kgscale.load``.
 
     Example:
         >>> run = kgscale.load("outputs/link_prediction/2026-11-22_12-00-00-17")  # doctest: +SKIP
         >>> run.predict(head="Joubert syndrome 24", relation="has_phenotype", k=3)  # doctest: +SKIP
     """
 
-    def __init__(self, directory: Path | str, *, memory: int = 1 << 28) -> None:
-        self.directory, self.memory = Path(directory), memory
-        if not (self.directory / "model").is_dir():
-            raise DataError(
-                f"{self.directory}: no run with a model there; name a directory that train printed"
-            )
-        self.model, self.spec = load_model(self.directory / "model")
-        if not Path(self.spec["store"]).is_dir():
-            raise DataError(
-                f"{self.spec['store']}: the graph store of {self.directory} is gone; train again,"
-                f" or build it again with the settings in {self.directory / 'config.yaml'}"
-            )
-        self.store = GraphStore.open(Path(self.spec["store"]))
-        if self.store.fingerprint != self.spec["fingerprint"]:
-            raise DataError(
-                f"{self.store.path}: the graph store has changed since {self.directory} was"
-                " trained; train again"
-            )
+    def __init__(
+        self, directory: Path, model: Model, spec: dict[str, Any], store: GraphStore, memory: int
+    ) -> None:
+        self.directory, self.model, self.spec = directory, model, spec
+        self.store, self.memory = store, memory
+
+    @abstractmethod
+    def predict(self, *, k: int = 10, **asked: Any) -> Columns:
+        """Columns of the ``k`` best answers, as in ``predictions.tsv``."""
+
+    @cached_property
+    def vectors(self) -> GraphVectors:
+        """Of all entities, from all train edges."""
+        features = stored_features(self.store)
+        return embed_graph(
+            self.model, self.store.adjacency(), memory=self.memory, features=features
+        )
+
+
+class LinkRun(Run):
+    """A run of link prediction."""
+
+    model: LinkModel
 
     @cached_property
     def predictor(self) -> Predictor:
-        vectors = embed_graph(self.model, self.store.adjacency(), memory=self.memory)
-        return Predictor(vectors, self.model.decoder, self.store, memory=self.memory)
+        return Predictor(self.vectors, self.model.decoder, self.store, memory=self.memory)
 
     def answers(
         self,
@@ -63,8 +73,7 @@ class Run:
         """The ``k`` best answers; entities and relations by key or by name."""
         if (head is None) == (tail is None):
             raise ConfigError("predict needs either head=… or tail=…, the other is the question")
-        if k < 1:
-            raise ConfigError(f"k needs a positive int, got {k}")
+        _check_k(k)
         return self.predictor.answers(
             relation=self.store.find_relation(relation),
             head=None if head is None else self.store.find_entity(head),
@@ -73,28 +82,84 @@ class Run:
             known=known,
         )
 
-    def predict(
-        self,
-        *,
-        relation: str,
-        head: str | None = None,
-        tail: str | None = None,
-        k: int = 10,
-        known: bool = False,
-    ) -> Columns:
-        """Columns of the ``k`` best answers, as in ``predictions.tsv``."""
-        found = self.answers(relation=relation, head=head, tail=tail, k=k, known=known)
-        return table(found, self.store)
+    def predict(self, *, k: int = 10, **asked: Any) -> Columns:
+        """Columns of the ``k`` best answers to ``relation`` with ``head`` or ``tail``.
+
+        ``known=True`` keeps known facts among them.
+        """
+        return table(self.answers(k=k, **asked), self.store)
 
     def evaluate(self, split: str = "valid") -> RankReport:
         """Full filtered ranking of a split."""
-        if split not in ("train", "valid", "test"):
-            raise ConfigError(f"split is train, valid or test, got {split!r}")
+        _check_split(split)
         ranker = model_ranker(
-            self.predictor.vectors,
+            self.vectors,
             self.model.decoder,
             KnownFacts(self.store.adjacency(known=True)),
             memory=self.memory,
         )
         with torch.no_grad():
             return evaluate(ranker, self.store.triples(split), self.store.adjacency())
+
+
+class NodeRun(Run):
+    """A run of node classification."""
+
+    model: NodeModel
+
+    @cached_property
+    def labeller(self) -> Labeller:
+        labels = self.store.labels()
+        assert labels is not None
+        return Labeller(self.vectors.entity, self.model.head, labels, self.store)
+
+    def predict(self, *, k: int = 10, **asked: Any) -> Columns:
+        """Columns of the ``k`` best classes of an ``entity``, by key or by name."""
+        _check_k(k)
+        node = torch.tensor([self.store.find_entity(asked["entity"])])
+        return self.labeller.answers(node, k=k)
+
+    def evaluate(self, split: str = "valid") -> dict[str, float]:
+        """Accuracy, micro and macro F1; average precision if entities have several classes."""
+        _check_split(split)
+        labeller = self.labeller
+        return evaluate_nodes(labeller.vectors, labeller.head, *labeller.labels.of(split))
+
+
+def open_run(directory: Path | str, *, memory: int = 1 << 28) -> Run:
+    """Open a run directory.
+
+    Args:
+        memory: bytes for what answering keeps at a time.
+
+    Raises:
+        DataError: no finished run there, or its graph store is gone or another one.
+    """
+    directory = Path(directory)
+    if not (directory / "model").is_dir():
+        raise DataError(
+            f"{directory}: no run with a model there; name a directory that train printed"
+        )
+    model, spec = load_model(directory / "model")
+    if not Path(spec["store"]).is_dir():
+        raise DataError(
+            f"{spec['store']}: the graph store of {directory} is gone; train again,"
+            f" or build it again with the settings in {directory / 'config.yaml'}"
+        )
+    store = GraphStore.open(Path(spec["store"]))
+    if store.fingerprint != spec["fingerprint"]:
+        raise DataError(
+            f"{store.path}: the graph store has changed since {directory} was trained; train again"
+        )
+    kind: type[Run] = NodeRun if isinstance(model, NodeModel) else LinkRun
+    return kind(directory, model, spec, store, memory)
+
+
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise ConfigError(f"k needs a positive int, got {k}")
+
+
+def _check_split(split: str) -> None:
+    if split not in SPLITS:
+        raise ConfigError(f"split is train, valid or test, got {split!r}")

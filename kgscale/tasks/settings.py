@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from kgscale.errors import ConfigError
+from kgscale.models.encoders.base import Activation
+from kgscale.models.inputs import Learned
 from kgscale.tasks.components import GROUPS
 from kgscale.tasks.schema import MIB, at_least, check_arguments, from_settings
 from kgscale.training.fit import TrainerSettings
 
+Task = Literal["link_prediction", "node_classification"]
+GROUPS_OF: Final[dict[str, tuple[str, ...]]] = {
+    "link_prediction": ("decoder", "loss"),
+    "node_classification": ("classifier",),
+}
+"""What only one task has."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSettings:
-    """``task`` in ``conf/``, as are those below; see there for what each means."""
+    """``task`` in ``conf/``, as are those below; see there for what each means.
 
-    name: Literal["link_prediction"] = "link_prediction"
+    All but the name are defaults to which the settings of encoders and strategies refer.
+    """
+
+    name: Task = "link_prediction"
+    dim: int = 128
+    num_layers: int = 1
+    dropout: float = 0.0
+    residual: bool = True
+    activation: Activation = "tanh"
+    fanout: Sequence[int] = (8,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +57,18 @@ class EvaluationSettings:
 
     def __post_init__(self) -> None:
         at_least("evaluation.memory", self.memory, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSettings:
+    """What is checked by :class:`EntityInput`."""
+
+    learned: Learned = "missing"
+    dropout: float = 0.0
+    normalize: bool = False
+
+    def arguments(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +96,11 @@ class PenaltySettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """All of a run's settings; the six groups that name a class stay as they are written."""
+    """All of a run's settings; the groups that name a class stay as they are written."""
 
     task: TaskSettings
     store: StoreSettings
+    inputs: InputSettings
     evaluation: EvaluationSettings
     predictions: PredictionSettings
     trainer: TrainerSettings
@@ -89,18 +120,21 @@ class RunSettings:
         Raises:
             ConfigError: a key that is missing, unknown, or of the wrong type.
         """
-        known = {field.name for field in fields(cls)} - {"groups"} | GROUPS.keys()
+        task = from_settings("task", TaskSettings, settings.get("task"))
+        groups = _groups(task.name, settings)
+        known = {field.name for field in fields(cls)} - {"groups"} | set(groups)
         for key in sorted(settings.keys() ^ known):
             raise ConfigError(f"{key} is not set" if key in known else f"no setting {key}")
         own = check_arguments("", cls, {name: settings[name] for name in ("seed", "root")})
         return cls(
-            task=from_settings("task", TaskSettings, settings["task"]),
+            task=task,
             store=from_settings("store", StoreSettings, settings["store"]),
+            inputs=from_settings("inputs", InputSettings, settings["inputs"]),
             evaluation=from_settings("evaluation", EvaluationSettings, settings["evaluation"]),
             predictions=from_settings("predictions", PredictionSettings, settings["predictions"]),
             trainer=from_settings("trainer", TrainerSettings, settings["trainer"]),
             **own,
-            groups={name: settings[name] for name in GROUPS},
+            groups={name: settings[name] for name in groups},
         )
 
     @property
@@ -111,3 +145,12 @@ class RunSettings:
     @property
     def run_root(self) -> Path:
         return Path(self.root).expanduser()
+
+
+def _groups(task: str, settings: Mapping[str, Any]) -> list[str]:
+    """The groups of a task; one that belongs to another would change nothing."""
+    foreign = {group: other for other, own in GROUPS_OF.items() for group in own if other != task}
+    for group, other in foreign.items():
+        if group in settings:
+            raise ConfigError(f"{group} is a setting of task={other}, and this is task={task}")
+    return [group for group in GROUPS if group not in foreign]

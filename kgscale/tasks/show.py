@@ -15,6 +15,7 @@ from rich.table import Table
 from kgscale.data.audit import Tell, silent
 from kgscale.graph.store import REJECTED, GraphStore
 from kgscale.inference.evaluate import RankReport
+from kgscale.metrics import word
 from kgscale.metrics.ranking import HITS
 
 _WIDE: Final = 200
@@ -22,6 +23,7 @@ _NAMED: Final = 3
 _LEAK: Final = 0.05
 """Triples that join an entity to its label, per labelled entity, from which on it is told."""
 _METRICS = ("mrr", *(f"hits@{k}" for k in HITS))
+_NODE_METRICS = ("accuracy", "micro_f1", "macro_f1", "average_precision")
 
 
 def console(*, quiet: bool = False) -> Console:
@@ -155,6 +157,57 @@ def outcome(results: Mapping[str, Any]) -> Table:
     return table
 
 
+def node_outcome(results: Mapping[str, Any]) -> Table:
+    """Metrics of the model beside those of the most frequent class."""
+    metrics = results["metrics"]
+    baseline = metrics.get("baseline") or {"majority": {}, "split": ""}
+    rows = [(split, results["encoder"], metrics.get(split) or {}) for split in ("valid", "test")]
+    rows.append((baseline["split"], "most frequent class", baseline["majority"]))
+    names = [name for name in _NODE_METRICS if any(name in found for _, _, found in rows)]
+    table = _table("Classes of labelled entities")
+    table.add_column("split")
+    table.add_column("model")
+    for name in names:
+        table.add_column(word(name), justify="right")
+    for split, model, found in rows:
+        if found:
+            table.add_row(split, model, *_numbers(found, names))
+    return table
+
+
+def node_evaluation_content(split: str, metrics: Mapping[str, float]) -> dict[str, Any]:
+    """What ``evaluation-<split>.json`` holds of node classification."""
+    return {"split": split, "task": "node_classification", "overall": dict(metrics)}
+
+
+def node_evaluation(content: Mapping[str, Any]) -> Table:
+    """One split's metrics."""
+    table = _table(f"Classes of the labelled entities of {content['split']}")
+    names = [name for name in _NODE_METRICS if name in content["overall"]]
+    table.add_column("entities", justify="right")
+    for name in names:
+        table.add_column(word(name), justify="right")
+    count = content["overall"].get("nodes", 0)
+    table.add_row(f"{count:,.0f}", *_numbers(content["overall"], names))
+    return table
+
+
+def labels(columns: Mapping[str, Sequence[Any]], title: str) -> Table:
+    """Classes of entities by name, beside what is given."""
+    table, mark = _table(title), any(columns["given"])
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("entity", overflow="fold")
+    table.add_column("label", overflow="fold")
+    table.add_column("probability", justify="right", overflow="fold")
+    if mark:
+        table.add_column("given", overflow="fold")
+    for row in range(len(columns["entity"])):
+        cells = [str(row + 1), _named(columns, "entity", row)]
+        cells += [printable(columns["label"][row]), f"{columns['score'][row]:.3f}"]
+        table.add_row(*cells, *([printable(columns["given"][row])] if mark else []))
+    return table
+
+
 _REPORTED: Final = {
     "edges_kept": "of the train edges are in some batch of an epoch",
     "edges_kept_worst_relation": "of those of the relation that loses most",
@@ -172,8 +225,8 @@ def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
 
 
-def _numbers(metrics: Mapping[str, float]) -> list[str]:
-    return [f"{metrics[name]:.4f}" if name in metrics else "" for name in _METRICS]
+def _numbers(metrics: Mapping[str, float], names: Sequence[str] = _METRICS) -> list[str]:
+    return [f"{metrics[name]:.4f}" if name in metrics else "" for name in names]
 
 
 def evaluation_content(split: str, report: RankReport, relations: list[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from kgscale.errors import Interrupted
+from kgscale.metrics import word
 from kgscale.training.distributed import rank
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -100,15 +101,19 @@ class TimeLimit(pl.Callback):
             trainer.should_stop = True
 
 
+LINE_EVERY = 1.0
+"""Seconds between lines about epochs, where those are shorter."""
+
+
 class ShowProgress(pl.Callback):
-    """A bar where there is a terminal, and a line per validation everywhere."""
+    """A bar where there is a terminal, and a line per epoch everywhere, one a second at most."""
 
     def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.console, self.clock = console, clock
         self.progress: Progress | None = None
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.begin = self.clock()
+        self.begin, self._last = self.clock(), -LINE_EVERY
         if self.console.is_terminal:
             self.progress = Progress(
                 TextColumn("{task.description}"),
@@ -132,13 +137,18 @@ class ShowProgress(pl.Callback):
             self.progress.advance(self.task)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        passed, is_last = self.clock() - self.begin, trainer.current_epoch + 1 == trainer.max_epochs
+        if passed - self._last < LINE_EVERY and not (is_last or trainer.should_stop):
+            return
+        self._last = passed
         metrics = trainer.callback_metrics
-        mrr = metrics.get("valid/mrr")
+        name = getattr(module, "monitor", "")
+        chosen = metrics.get(f"valid/{name}")
         self.console.print(
             f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}"
             f"  loss {float(metrics['train/loss']):.4f}"
-            + (f"  validation MRR {float(mrr):.4f}" if mrr is not None else "")
-            + f"  {self.clock() - self.begin:.0f} s"
+            + (f"  validation {word(name)} {float(chosen):.4f}" if chosen is not None else "")
+            + f"  {passed:.0f} s"
         )
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import pytorch_lightning as pl
 
 from kgscale.batch import SubgraphBatch
 from kgscale.errors import ConfigError
+from kgscale.inference.embed import Features, no_features
 from kgscale.sampling.base import Strategy
 
 
@@ -30,6 +32,7 @@ class Prefetcher:
         workers: int = 1,
         ahead: int = 2,
         pin: bool = False,
+        features: Features = no_features,
     ) -> None:
         if workers < 1 or ahead < 1:
             raise ConfigError(
@@ -38,6 +41,7 @@ class Prefetcher:
         self.strategy, self.epoch = strategy, epoch
         self.rank, self.world_size = rank, world_size
         self.workers, self.ahead, self.pin = workers, ahead, pin
+        self.features = features
 
     def __len__(self) -> int:
         return self.strategy.num_batches(world_size=self.world_size)
@@ -58,6 +62,8 @@ class Prefetcher:
 
     def _make(self, epoch: int, index: int) -> SubgraphBatch:
         batch = self.strategy.batch(epoch, index, rank=self.rank, world_size=self.world_size)
+        if not batch.features:
+            batch = replace(batch, features=self.features(batch.entity_id))
         return batch.pin_memory() if self.pin else batch
 
 
@@ -71,12 +77,20 @@ class Once:
         yield None
 
 
-class LinkData(pl.LightningDataModule):
-    """Train batches by a strategy; validation is one item, which the module shards by itself."""
+class GraphData(pl.LightningDataModule):
+    """Train batches by a strategy; validation is one item, which the module does by itself."""
 
-    def __init__(self, strategy: Strategy, *, workers: int = 1, ahead: int = 2) -> None:
+    def __init__(
+        self,
+        strategy: Strategy,
+        *,
+        workers: int = 1,
+        ahead: int = 2,
+        features: Features = no_features,
+    ) -> None:
         super().__init__()
         self.strategy, self.workers, self.ahead = strategy, workers, ahead
+        self.features = features
 
     def train_dataloader(self) -> Prefetcher:
         assert self.trainer is not None
@@ -88,6 +102,7 @@ class LinkData(pl.LightningDataModule):
             workers=self.workers,
             ahead=self.ahead,
             pin=self.trainer.strategy.root_device.type == "cuda",
+            features=self.features,
         )
 
     def val_dataloader(self) -> Once:

@@ -25,13 +25,12 @@ from kgscale.errors import ConfigError, Interrupted
 from kgscale.sampling.queries import mix_seed
 from kgscale.training.callbacks import ShowProgress, StopOnSignal, TimeLimit
 from kgscale.training.checkpoints import SafetensorsIO, load_state, save_state
-from kgscale.training.data import LinkData
+from kgscale.training.data import GraphData
 from kgscale.training.distributed import rank
-from kgscale.training.module import LinkPrediction
+from kgscale.training.module import GraphModule
 
 ScoreDtype = Literal["float32", "bfloat16", "auto"]
 Accelerator = Literal["cpu", "gpu", "auto"]
-MONITOR: Final = "valid/mrr"
 ADVICE: Final = (
     r".*isinstance\(treespec, LeafSpec\).*",
     r"Checkpoint directory .* exists and is not empty.*",
@@ -86,27 +85,27 @@ class FitResult:
 
 
 def fit(
-    module: LinkPrediction,
-    data: LinkData,
+    module: GraphModule,
+    data: GraphData,
     directory: Path,
     settings: TrainerSettings,
     *,
     console: Console,
     seed: int = 0,
 ) -> FitResult:
-    """Train, keep the checkpoint with the best validation MRR, and load it into the module.
+    """Train, keep the checkpoint that validates best, and load it into the module.
 
-    Without validation triples there is nothing to choose by: the last weights are kept.
+    Without a validation split there is nothing to choose by: the last weights are kept.
 
     Args:
         seed: of dropout, the one thing that draws from torch's global generator here.
     """
-    module.model.score_dtype = _score_dtype(settings, module)
-    best = _checkpoint(directory, validate=len(module.valid) > 0)
+    module.set_score_dtype(_score_dtype(settings, module))
+    best = _checkpoint(directory, module) if module.has_validation else []
     stop = StopOnSignal()
     interrupted = None
     with _quiet(), torch.random.fork_rng(), stop.listening():
-        trainer = _trainer(directory, settings, [*best, ShowProgress(console), stop])
+        trainer = _trainer(directory, settings, module, [*best, ShowProgress(console), stop])
         torch.manual_seed(mix_seed(seed, rank()))
         try:
             trainer.fit(module, datamodule=data)
@@ -116,19 +115,17 @@ def fit(
             if stop.received is None or stop.at_once:
                 raise
             interrupted = Interrupted(stop.received).exit_code
-    module.model.score_dtype = torch.float32
+    module.set_score_dtype(torch.float32)
     return FitResult(_load_best(module, trainer, directory), trainer.current_epoch, interrupted)
 
 
-def _checkpoint(directory: Path, *, validate: bool) -> list[pl.Callback]:
+def _checkpoint(directory: Path, module: GraphModule) -> list[pl.Callback]:
     """The best so far under a name of its own: the one before goes when the next is whole."""
-    if not validate:
-        return []
     return [
         ModelCheckpoint(
             dirpath=directory / "checkpoints",
             filename="best-{epoch}",
-            monitor=MONITOR,
+            monitor=f"valid/{module.monitor}",
             mode="max",
             save_top_k=1,
             enable_version_counter=False,
@@ -136,7 +133,7 @@ def _checkpoint(directory: Path, *, validate: bool) -> list[pl.Callback]:
     ]
 
 
-def _load_best(module: LinkPrediction, trainer: pl.Trainer, directory: Path) -> dict[str, float]:
+def _load_best(module: GraphModule, trainer: pl.Trainer, directory: Path) -> dict[str, float]:
     best = trainer.checkpoint_callback
     if isinstance(best, ModelCheckpoint) and best.best_model_path:
         state = load_state(Path(best.best_model_path))
@@ -149,17 +146,22 @@ def _load_best(module: LinkPrediction, trainer: pl.Trainer, directory: Path) -> 
 
 
 def _trainer(
-    directory: Path, settings: TrainerSettings, callbacks: list[pl.Callback]
+    directory: Path, settings: TrainerSettings, module: GraphModule, callbacks: list[pl.Callback]
 ) -> pl.Trainer:
     checkpoint = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
     if checkpoint:
-        early = EarlyStopping(MONITOR, mode="max", patience=settings.patience, check_finite=False)
+        early = EarlyStopping(
+            f"valid/{module.monitor}", mode="max", patience=settings.patience, check_finite=False
+        )
         callbacks = [early, *callbacks]
     if settings.max_seconds is not None:
         callbacks = [*callbacks, TimeLimit(settings.max_seconds)]
     strategy: str | Strategy = "auto"
     if settings.devices > 1:
-        strategy = DDPStrategy(process_group_backend=backend(settings))
+        strategy = DDPStrategy(
+            process_group_backend=backend(settings),
+            find_unused_parameters=not module.uses_all_parameters,
+        )
     try:
         return pl.Trainer(
             accelerator=settings.accelerator,
@@ -205,7 +207,7 @@ def backend(settings: TrainerSettings) -> str:
     return "cpu:gloo,cuda:nccl" if use_gpu else "gloo"
 
 
-def _score_dtype(settings: TrainerSettings, module: LinkPrediction) -> torch.dtype:
+def _score_dtype(settings: TrainerSettings, module: GraphModule) -> torch.dtype:
     if settings.score_dtype != "auto":
         return getattr(torch, settings.score_dtype)  # type: ignore[no-any-return]
     accelerated = settings.accelerator != "cpu" and torch.cuda.is_available()

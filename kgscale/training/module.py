@@ -1,75 +1,81 @@
-"""The Lightning module of link prediction: a step, a validation, an optimiser."""
+"""What the Lightning modules of all tasks share: optimiser, ranks, clipping, checkpoints."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from kgscale.batch import LinkQueries, SubgraphBatch
+from kgscale.batch import SubgraphBatch
 from kgscale.errors import ScoreError
 from kgscale.graph.adjacency import Adjacency
-from kgscale.graph.known import KnownFacts
-from kgscale.inference.embed import GraphVectors, embed_graph
-from kgscale.inference.evaluate import evaluate, model_ranker
-from kgscale.losses import Loss, n3_penalty
-from kgscale.models.link import LinkModel
-from kgscale.training.distributed import exchange_rows, sum_over_ranks
-from kgscale.types import EntityVectors, RelationVectors, Triples, Vectors
+from kgscale.inference.embed import Features, GraphVectors, embed_graph, no_features
+from kgscale.losses import Scalar
+from kgscale.models.registry import Model
+from kgscale.training.distributed import exchange_rows
 
 OptimizerFactory = Callable[..., Optimizer]
 _CHECK_EVERY: Final = 50
 """Steps between looks at the loss on an accelerator."""
 
 
-class LinkPrediction(pl.LightningModule):
-    """Trains a :class:`LinkModel`; validates by full filtered ranking.
+class GraphModule(pl.LightningModule, ABC):
+    """Trains a model on the batches of a strategy.
 
     Args:
         graph: train edges, the only ones that carry messages, also in validation.
-        known: all facts, left out of the rivals of a true tail.
-        valid: triples that choose the checkpoint.
-        n3: weight of the nuclear 3-norm of the vectors in each asked triple (Lacroix et al.
-            2018), 0 for none.
-        memory: bytes for scores in validation.
+        features: given features of entities, for validation.
+        memory: bytes for what validation keeps at a time.
     """
+
+    uses_all_parameters: ClassVar[bool]
+    """Whether every step's loss reaches all of the model, relation vectors too."""
 
     def __init__(
         self,
         *,
-        model: LinkModel,
-        loss: Loss,
+        model: Model,
         optimizer: OptimizerFactory,
         graph: Adjacency,
-        known: KnownFacts,
-        valid: Triples,
-        n3: float = 0.0,
+        features: Features = no_features,
         memory: int = 1 << 28,
     ) -> None:
         super().__init__()
-        self.model, self.loss, self._factory, self.n3 = model, loss, optimizer, n3
-        self.graph, self.known, self.valid, self.memory = graph, known, valid, memory
+        self.model, self._factory = model, optimizer
+        self.graph, self.features, self.memory = graph, features, memory
         # Tables exchange the rows a step touched (exchange_rows), not their whole gradient.
-        self._ddp_params_and_buffers_to_ignore = ["model.entity.weight"]
+        table = ["model.inputs.table.weight"] if model.inputs.table is not None else []
+        self._ddp_params_and_buffers_to_ignore = table
         self._accumulated = 0
 
+    @property
+    @abstractmethod
+    def monitor(self) -> str:
+        """The validation metric that chooses the checkpoint; higher is better."""
+
+    @property
+    @abstractmethod
+    def has_validation(self) -> bool:
+        """Whether there is anything to choose a checkpoint by."""
+
+    @abstractmethod
+    def validate(self) -> dict[str, float]:
+        """The metrics of validation, the same on every rank."""
+
+    @abstractmethod
+    def loss_of(self, batch: SubgraphBatch) -> tuple[Scalar, int]:
+        """This rank's part of a step's mean loss, and how many questions' mean that is."""
+
+    def set_score_dtype(self, dtype: torch.dtype) -> None:
+        """The type of score products in training, where a task has any."""
+
     def training_step(self, batch: SubgraphBatch, batch_index: int) -> torch.Tensor:
-        model, query = self.model, batch.query
-        assert isinstance(query, LinkQueries)
-        entity, relation = model.encode(batch)
-        loss = self.loss(
-            model.question(entity, relation, query),
-            entity[: query.num_candidates],
-            query,
-            compare=model.compare,
-            product=model.score_dtype if model.decoder.is_product else None,
-        )
-        if self.n3:
-            loss = loss + self.n3 * self._n3(entity, relation, query)
+        loss, count = self.loss_of(batch)
         # Losses of the ranks add up, while DDP takes the mean of their gradients, and logging
         # that of their values.
         loss = loss * self.trainer.world_size
@@ -80,38 +86,25 @@ class LinkPrediction(pl.LightningModule):
             on_step=False,
             on_epoch=True,
             sync_dist=self.trainer.world_size > 1,
-            batch_size=query.step_answers,
+            batch_size=count,
         )
         self._accumulated += 1
         # Lightning divides by what an epoch's last, shorter accumulation doesn't reach.
         return loss * self.trainer.accumulate_grad_batches
 
-    def _n3(
-        self, entity: EntityVectors, relation: RelationVectors, query: LinkQueries
-    ) -> torch.Tensor:
-        def cube(rows: Vectors) -> torch.Tensor:
-            return self.model.decoder.penalty_modulus(rows).pow(3).sum(dim=-1)
-
-        question = cube(entity[query.head]) + cube(relation[query.relation])
-        return n3_penalty(question, cube(entity[query.answer]), query)
-
     def validation_step(self, shard: Any, batch_index: int) -> None:
-        rank, world_size = self.trainer.global_rank, self.trainer.world_size
-        report = evaluate(self.ranker(), self.valid, self.graph, shard=rank, num_shards=world_size)
-        metrics = sum_over_ranks(report).overall()
-        for name in ("mrr", "hits@1", "hits@3", "hits@10"):
-            self.log(f"valid/{name}", metrics[name], batch_size=1, rank_zero_only=False)
-
-    def ranker(self) -> Any:
-        vectors = self.vectors()
-        return model_ranker(vectors, self.model.decoder, self.known, memory=self.memory)
+        for name, value in self.validate().items():
+            self.log(f"valid/{name}", value, batch_size=1, rank_zero_only=False)
 
     def vectors(self) -> GraphVectors:
-        return embed_graph(self.model, self.graph, memory=self.memory)
+        return embed_graph(self.model, self.graph, memory=self.memory, features=self.features)
 
     def configure_optimizers(self) -> Optimizer:
-        tables = [self.model.entity.weight]
+        table = self.model.inputs.table
+        tables = [] if table is None else [table.weight]
         vectors = [self.model.encoder.relation]
+        if self.model.inputs.type_vector is not None:
+            vectors.append(self.model.inputs.type_vector)
         special = {id(parameter) for parameter in tables + vectors}
         weights = [p for p in self.model.parameters() if id(p) not in special]
         return self._factory(tables=tables, vectors=vectors, weights=weights)
@@ -119,9 +112,9 @@ class LinkPrediction(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Make the gradient the mean over accumulated steps, of which each is the ranks' sum."""
         self._check_loss()
-        table = self.model.entity.weight
-        if table.grad is not None:
-            table.grad = exchange_rows(table.grad)
+        table = self.model.inputs.table
+        if table is not None and table.weight.grad is not None:
+            table.weight.grad = exchange_rows(table.weight.grad)
         if self._accumulated > 1:
             scale_gradients(self.model, 1 / self._accumulated)
         self._accumulated = 0

@@ -30,6 +30,7 @@ class VectorOptimizer(Optimizer):
         method: for tables and vectors.
         lr: learning rate of tables and vectors.
         weight_lr: learning rate of weights.
+        weight_decay: times each weight, added to its gradient (an L2 penalty).
     """
 
     def __init__(
@@ -41,19 +42,24 @@ class VectorOptimizer(Optimizer):
         method: Method,
         lr: float,
         weight_lr: float,
+        weight_decay: float = 0.0,
     ) -> None:
         if method not in get_args(Method):
             raise ConfigError(f"optimizer.method is adagrad or adam, got {method!r}")
         for name, rate in (("lr", lr), ("weight_lr", weight_lr)):
             if not rate > 0:
                 raise ConfigError(f"optimizer.{name} needs a positive number, got {rate}")
+        if not weight_decay >= 0:
+            raise ConfigError(
+                f"optimizer.weight_decay needs a number of at least 0, got {weight_decay}"
+            )
         self.method = method
         super().__init__([{"params": list(tables), "lr": lr}], {"lr": lr})
         dense: type[Optimizer] = Adagrad if method == "adagrad" else Adam
-        given = ((dense, list(vectors), lr), (Adam, list(weights), weight_lr))
+        given = ((dense, list(vectors), lr, 0.0), (Adam, list(weights), weight_lr, weight_decay))
         self._dense = [
-            kind(parameters, lr=rate)  # type: ignore[call-arg]
-            for kind, parameters, rate in given
+            kind(parameters, lr=rate, weight_decay=decay)  # type: ignore[call-arg]
+            for kind, parameters, rate, decay in given
             if parameters
         ]
         self._share_groups()

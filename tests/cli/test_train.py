@@ -7,7 +7,7 @@ import functools
 import importlib.util
 import json
 import time
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,12 +20,12 @@ import kgscale
 from kgscale.cli import compose
 from kgscale.cli.conf import conf_directory, groups
 from kgscale.errors import ConfigError
-from kgscale.graph.partition import partition
 from kgscale.graph.store import prepare
 from kgscale.tasks import show
 from kgscale.tasks.components import GROUPS, build, component
-from kgscale.tasks.link_prediction import assemble, train
+from kgscale.tasks.parts import GraphParts
 from kgscale.tasks.settings import RunSettings
+from kgscale.tasks.start import TASKS, train
 from tests.cli.conftest import SMALL, Command
 
 
@@ -313,18 +313,12 @@ def test_every_experiment_takes_a_step(
         pytest.skip("the extra demo is not installed")
     run = RunSettings.of(settings)
     store = prepare(build("data", run.groups["data"]), tmp_path)
-    known = store.adjacency(known=True)
-    valid = store.triples("valid")
-    module, strategy, _ = assemble(
-        run,
-        store.adjacency(),
-        known=known,
-        valid=valid,
-        partition=partial(partition, store),
-    )
+    parts = GraphParts.of(store)
+    module, strategy, _ = TASKS[run.task.name].assemble(run, parts)
     module._trainer = SimpleNamespace(world_size=1, accumulate_grad_batches=1)  # type: ignore[assignment]
     module.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]
-    loss = module.training_step(strategy.batch(0, 0, rank=0, world_size=1), 0)
+    batch = strategy.batch(0, 0, rank=0, world_size=1)
+    loss = module.training_step(replace(batch, features=parts.features(batch.entity_id)), 0)
     loss.backward()
     module.configure_optimizers().step()
     assert torch.isfinite(loss)

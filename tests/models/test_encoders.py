@@ -357,7 +357,7 @@ def test_every_combination_runs_forward_and_backward(
 def test_a_residual_encoder_starts_as_the_embedding_only_model(encoder: str) -> None:
     model = build_model(spec(encoder), seed=0).eval()
     vectors = embed_graph(model, GRAPH, memory=1 << 20)
-    assert torch.equal(vectors.entity, model.entity.weight)
+    assert torch.equal(vectors.entity, model.inputs.table.weight)
     assert torch.equal(vectors.relation, model.encoder.relation)
 
 

@@ -34,8 +34,8 @@ def test_the_generator_decides_the_weights() -> None:
     ("settings", "message"),
     [
         ({"num_classes": 0}, "at least one class"),
-        ({"dropout": 1.0}, r"head\.dropout .* got 1\.0"),
-        ({"hidden": 0}, r"head\.hidden .* got 0"),
+        ({"dropout": 1.0}, r"classifier\.dropout .* got 1\.0"),
+        ({"hidden": 0}, r"classifier\.hidden .* got 0"),
     ],
 )
 def test_what_cannot_work_is_refused(settings: dict[str, Any], message: str) -> None:

@@ -19,7 +19,7 @@ from kgscale.inference.embed import GraphVectors
 from kgscale.inference.evaluate import RankReport, evaluate, model_ranker
 from kgscale.kernels.threads import set_threads
 from kgscale.models.decoders import DistMult
-from kgscale.training.data import LinkData
+from kgscale.training.data import GraphData
 from kgscale.training.distributed import exchange_rows, process_group, rank, sum_over_ranks
 from kgscale.training.fit import TrainerSettings, fit
 from tests.graphs import adjacency, random_triples
@@ -37,7 +37,7 @@ def backward(candidates: Any, *, batch_size: int, rank: int, world_size: int) ->
     strategy = toys.strategy(batch_size=batch_size, candidates=candidates)
     batch = strategy.batch(0, 0, rank=rank, world_size=world_size)
     module.training_step(batch, 0).backward()
-    table = module.model.entity.weight
+    table = module.model.inputs.table.weight
     if world_size > 1:
         assert table.grad is not None
         table.grad = exchange_rows(table.grad)
@@ -87,7 +87,7 @@ def train(directory: Path) -> dict[str, Any]:
     sys.addaudithook(hook)
     module, strategy = toys.module(encoder_settings={"dropout": 0.3}), toys.strategy(batch_size=4)
     settings = TrainerSettings(devices=2, threads=1, max_epochs=2, accelerator="cpu")
-    fitted = fit(module, LinkData(strategy), directory, settings, console=Console(quiet=True))
+    fitted = fit(module, GraphData(strategy), directory, settings, console=Console(quiet=True))
     weights = torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
     both = [torch.zeros_like(weights) for _ in range(2)]
     dist.all_gather(both, weights)

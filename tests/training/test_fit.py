@@ -27,9 +27,10 @@ from kgscale.training import callbacks
 from kgscale.training import fit as fit_module
 from kgscale.training.callbacks import StopOnSignal, TimeLimit
 from kgscale.training.checkpoints import load_state
-from kgscale.training.data import LinkData, Prefetcher
+from kgscale.training.data import GraphData, Prefetcher
 from kgscale.training.fit import FitResult, TrainerSettings, faster_dtype, fit
-from kgscale.training.module import LinkPrediction, clip_gradients
+from kgscale.training.link import LinkPrediction
+from kgscale.training.module import clip_gradients
 from tests.graphs import adjacency
 from tests.training import toys
 
@@ -47,7 +48,7 @@ def run(
 ) -> FitResult:
     chosen = TrainerSettings(**{"max_epochs": 2, "threads": 1, **settings})
     layers = module.model.encoder.num_layers
-    data = LinkData(strategy or toys.strategy(num_layers=layers))
+    data = GraphData(strategy or toys.strategy(num_layers=layers))
     return fit(module, data, directory, chosen, console=Console(quiet=True), seed=seed)
 
 
@@ -227,7 +228,7 @@ def test_the_checkpoint_is_whole(tmp_path: Path) -> None:
     (optimizer,) = state["optimizer_states"]
     table = optimizer["tables"][0]
     assert table.keys() == {"first", "second", "step"}
-    live = module.trainer.optimizers[0].state[module.model.entity.weight]
+    live = module.trainer.optimizers[0].state[module.model.inputs.table.weight]
     for name, value in table.items():
         assert torch.equal(value, live[name])
     assert state["metrics"]["mrr"] > 0

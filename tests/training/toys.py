@@ -12,7 +12,7 @@ from kgscale.graph.known import KnownFacts
 from kgscale.losses import SoftmaxLoss
 from kgscale.models.registry import build_model
 from kgscale.sampling.neighbor import NeighborStrategy
-from kgscale.training.module import LinkPrediction
+from kgscale.training.link import LinkPrediction
 from kgscale.training.optimizers import VectorOptimizer
 from tests.graphs import adjacency, random_triples
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float, Int64
@@ -116,7 +116,13 @@ class Update(nn.Module):
     """
 
     def __init__(
-        self, *, dim: int, dropout: float, residual: bool, activation: Activation = "tanh"
+        self,
+        *,
+        dim: int,
+        dropout: float,
+        residual: bool,
+        activation: Activation = "tanh",
+        norm: bool = True,
     ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
@@ -127,7 +133,8 @@ class Update(nn.Module):
                 f"got {activation!r}"
             )
         self.activation = ACTIVATIONS[activation]
-        self.norm, self.dropout = nn.LayerNorm(dim), nn.Dropout(dropout)
+        self.norm = nn.LayerNorm(dim) if norm else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
         self.gain = nn.Parameter(torch.zeros(dim)) if residual else None
 
     def forward(
@@ -135,6 +142,11 @@ class Update(nn.Module):
     ) -> Float[Tensor, "target dim"]:
         change: Tensor = self.dropout(self.activation(self.norm(mixed)))
         return change if self.gain is None else own + self.gain * change
+
+
+def updates(num_layers: int, **settings: Any) -> nn.ModuleList:
+    """An :class:`Update` for each layer."""
+    return nn.ModuleList(Update(**settings) for _ in range(num_layers))
 
 
 def glorot(*shape: int, generator: torch.Generator | None) -> nn.Parameter:

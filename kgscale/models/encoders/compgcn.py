@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kgscale.batch import Block
 from kgscale.errors import ConfigError
 from kgscale.kernels.aggregate import aggregate_compose, row_mean_weight
-from kgscale.models.encoders.base import Activation, Encoder, Update, glorot
+from kgscale.models.encoders.base import Activation, Encoder, glorot, updates
 
 Compose = Literal["multiply", "subtract", "rotate"]
 
@@ -38,6 +38,7 @@ class CompGCN(Encoder):
         dropout: float = 0.1,
         residual: bool = True,
         activation: Activation = "tanh",
+        norm: bool = True,
         scale: float = 0.1,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -65,9 +66,13 @@ class CompGCN(Encoder):
         if residual:
             for weight in self.relation_map:
                 nn.init.zeros_(weight)
-        self.update = nn.ModuleList(
-            Update(dim=dim, dropout=dropout, residual=residual, activation=activation)
-            for _ in range(num_layers)
+        self.update = updates(
+            num_layers,
+            dim=dim,
+            dropout=dropout,
+            residual=residual,
+            activation=activation,
+            norm=norm,
         )
 
     def relations(self) -> list[Float[Tensor, "relation dim"]]:

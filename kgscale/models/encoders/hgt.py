@@ -15,10 +15,10 @@ from kgscale.models.encoders.base import (
     Activation,
     Encoder,
     Inputs,
-    Update,
     block_inputs,
     glorot,
     head_width,
+    updates,
 )
 
 RelationMap = Literal["diagonal", "matrix"]
@@ -55,6 +55,7 @@ class HGT(Encoder):
         dropout: float = 0.1,
         residual: bool = True,
         activation: Activation = "tanh",
+        norm: bool = True,
         scale: float = 0.1,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -97,9 +98,13 @@ class HGT(Encoder):
         self.out, self.loop = weights(), weights()
         self.attention = nn.ParameterList(start.clone() for _ in range(num_layers))
         self.message = nn.ParameterList(message() for _ in range(num_layers))
-        self.update = nn.ModuleList(
-            Update(dim=dim, dropout=dropout, residual=residual, activation=activation)
-            for _ in range(num_layers)
+        self.update = updates(
+            num_layers,
+            dim=dim,
+            dropout=dropout,
+            residual=residual,
+            activation=activation,
+            norm=norm,
         )
 
     def layer(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kgscale.batch import Block
 from kgscale.errors import ConfigError
-from kgscale.models.encoders.base import Activation, Encoder, Inputs, Update, block_inputs
+from kgscale.models.encoders.base import Activation, Encoder, Inputs, block_inputs, updates
 
 GCN: Final = "GCNConv"
 _EDGES: Final = ((1, 2, 0, 3, 3, 2, 0), (0, 0, 1, 1, 2, 3, 3))
@@ -54,6 +54,7 @@ class PyGConvolution(Encoder):
         dropout: float = 0.1,
         residual: bool = True,
         activation: Activation = "tanh",
+        norm: bool = True,
         scale: float = 0.1,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -75,9 +76,13 @@ class PyGConvolution(Encoder):
         self.takes_type = "edge_type" in takes
         self.conv = nn.ModuleList(self._build(kind, generator) for _ in range(num_layers))
         self.bipartite = all(self._try(layer) for layer in self.conv)
-        self.update = nn.ModuleList(
-            Update(dim=dim, dropout=dropout, residual=residual, activation=activation)
-            for _ in range(num_layers)
+        self.update = updates(
+            num_layers,
+            dim=dim,
+            dropout=dropout,
+            residual=residual,
+            activation=activation,
+            norm=norm,
         )
 
     def layer(

@@ -15,10 +15,10 @@ from kgscale.kernels.attention import edge_softmax, edge_sum, relation_runs
 from kgscale.models.encoders.base import (
     Activation,
     Encoder,
-    Update,
     block_inputs,
     glorot,
     head_width,
+    updates,
 )
 
 Within = Literal["target", "relation"]
@@ -54,6 +54,7 @@ class RGAT(Encoder):
         dropout: float = 0.1,
         residual: bool = True,
         activation: Activation = "tanh",
+        norm: bool = True,
         scale: float = 0.1,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -82,9 +83,13 @@ class RGAT(Encoder):
         self.bias = nn.ParameterList(
             torch.zeros(2 * num_relations, heads) for _ in range(num_layers)
         )
-        self.update = nn.ModuleList(
-            Update(dim=dim, dropout=dropout, residual=residual, activation=activation)
-            for _ in range(num_layers)
+        self.update = updates(
+            num_layers,
+            dim=dim,
+            dropout=dropout,
+            residual=residual,
+            activation=activation,
+            norm=norm,
         )
 
     def layer(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kgscale.batch import Block
 from kgscale.errors import ConfigError
 from kgscale.kernels.aggregate import basis_linear, relation_mean_weight, row_mean_weight
-from kgscale.models.encoders.base import Activation, Encoder, Update, glorot
+from kgscale.models.encoders.base import Activation, Encoder, glorot, updates
 
 Normalize = Literal["relation", "degree"]
 
@@ -39,6 +39,7 @@ class RGCN(Encoder):
         dropout: float = 0.1,
         residual: bool = True,
         activation: Activation = "tanh",
+        norm: bool = True,
         scale: float = 0.1,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -63,9 +64,13 @@ class RGCN(Encoder):
         self.coefficient = weights(2 * num_relations, num_bases)
         self.basis = weights(num_bases, dim, dim)
         self.loop = weights(dim, dim)
-        self.update = nn.ModuleList(
-            Update(dim=dim, dropout=dropout, residual=residual, activation=activation)
-            for _ in range(num_layers)
+        self.update = updates(
+            num_layers,
+            dim=dim,
+            dropout=dropout,
+            residual=residual,
+            activation=activation,
+            norm=norm,
         )
 
     def layer(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from kgscale.batch import Block
 from kgscale.errors import ConfigError
 from kgscale.kernels.aggregate import basis_linear, relation_mean_weight
-from kgscale.models.encoders.base import Activation, Encoder, Update, glorot
+from kgscale.models.encoders.base import Activation, Encoder, glorot, updates
 from kgscale.types import EdgeWeight
 
 MATRICES = 128
@@ -41,6 +41,7 @@ class RelationalSAGE(Encoder):
         dropout: float = 0.1,
         residual: bool = True,
         activation: Activation = "tanh",
+        norm: bool = True,
         scale: float = 0.1,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -66,9 +67,13 @@ class RelationalSAGE(Encoder):
         self.coefficient = None if num_bases is None else weights(2 * num_relations, bases)
         self.basis = weights(bases, dim, dim)
         self.loop = weights(dim, dim)
-        self.update = nn.ModuleList(
-            Update(dim=dim, dropout=dropout, residual=residual, activation=activation)
-            for _ in range(num_layers)
+        self.update = updates(
+            num_layers,
+            dim=dim,
+            dropout=dropout,
+            residual=residual,
+            activation=activation,
+            norm=norm,
         )
 
     def layer(

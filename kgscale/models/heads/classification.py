@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kgscale.errors import ConfigError
+from kgscale.models.linear import glorot_linear
 from kgscale.types import Vectors
 
 
@@ -37,24 +38,16 @@ class ClassificationHead(nn.Module):
         if num_classes < 1:
             raise ConfigError(f"a head needs at least one class to tell, got {num_classes}")
         if not 0 <= dropout < 1:
-            raise ConfigError(f"head.dropout needs a share in [0, 1), got {dropout}")
+            raise ConfigError(f"classifier.dropout needs a share in [0, 1), got {dropout}")
         if hidden is not None and hidden < 1:
-            raise ConfigError(f"head.hidden needs a positive int or null, got {hidden}")
+            raise ConfigError(f"classifier.hidden needs a positive int or null, got {hidden}")
         self.num_classes = num_classes
         sizes = [dim, num_classes] if hidden is None else [dim, hidden, num_classes]
         parts: list[nn.Module] = []
         for width, out in pairwise(sizes):
-            parts += [nn.Dropout(dropout), _linear(width, out, generator), nn.ReLU()]
+            parts += [nn.Dropout(dropout), glorot_linear(width, out, generator), nn.ReLU()]
         self.layers = nn.Sequential(*parts[:-1])
 
     def forward(self, x: Vectors) -> Float[Tensor, "row class"]:
         logits: Tensor = self.layers(x)
         return logits
-
-
-def _linear(width: int, out: int, generator: torch.Generator | None) -> nn.Linear:
-    """With Glorot's weights, from a generator of our own."""
-    layer = nn.Linear(width, out, device="meta").to_empty(device="cpu")
-    nn.init.xavier_uniform_(layer.weight, generator=generator)
-    nn.init.zeros_(layer.bias)
-    return layer

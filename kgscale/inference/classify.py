@@ -1,0 +1,141 @@
+"""Classes of entities, from their vectors in the whole graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, Final
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from kgscale.data.source import SPLITS
+from kgscale.graph.labels import UNLABELLED, NodeLabels
+from kgscale.graph.store import GraphStore
+from kgscale.metrics.classification import (
+    average_precision,
+    multi_label_sums,
+    single_label_sums,
+    summarize_classes,
+)
+from kgscale.models.heads import ClassificationHead
+from kgscale.types import EntityVectors
+
+ROWS: Final = 8192
+"""Entities of a product; fixed, since a product of another height may round differently."""
+
+
+@torch.no_grad()
+def logits_of(
+    vectors: EntityVectors, head: ClassificationHead, node: Int64[Tensor, " node"]
+) -> Iterator[Float[Tensor, "row class"]]:
+    """Logits of some entities, ``ROWS`` at a time."""
+    training = head.training
+    head.eval()
+    for part in torch.split(node, ROWS):
+        yield head(vectors[part.to(vectors.device)]).cpu()
+    head.train(training)
+
+
+def evaluate_nodes(
+    vectors: EntityVectors,
+    head: ClassificationHead,
+    node: Int64[Tensor, " node"],
+    label: Int64[Tensor, " node"] | Float[Tensor, "node class"],
+) -> dict[str, float]:
+    """Accuracy, micro and macro F1; with several classes per entity, average precision too."""
+    if not len(node):
+        return {}
+    logits = torch.cat(list(logits_of(vectors, head, node)))
+    return class_metrics(logits, label)
+
+
+def class_metrics(
+    logits: Float[Tensor, "node class"],
+    label: Int64[Tensor, " node"] | Float[Tensor, "node class"],
+) -> dict[str, float]:
+    """The metrics of given logits."""
+    if label.ndim == 1:
+        return summarize_classes(single_label_sums(logits, label))
+    found = summarize_classes(multi_label_sums(logits, label))
+    precision = average_precision(logits, label)
+    return found if precision is None else {**found, "average_precision": precision}
+
+
+def majority_logits(
+    label: Int64[Tensor, " node"] | Float[Tensor, "node class"], *, num_classes: int
+) -> Float[Tensor, "1 class"]:
+    """The log odds of each class among train entities: what to say of whoever is unknown."""
+    if label.ndim == 1:
+        share = torch.bincount(label, minlength=num_classes).float() / max(1, len(label))
+    else:
+        share = label.mean(dim=0)
+    return torch.logit(share, eps=1e-6)[None]
+
+
+class Labeller:
+    """Classes of entities by name, each with its probability.
+
+    Args:
+        vectors: of the whole graph.
+        labels: given ones, to mark what is known.
+    """
+
+    def __init__(
+        self,
+        vectors: EntityVectors,
+        head: ClassificationHead,
+        labels: NodeLabels,
+        store: GraphStore,
+    ) -> None:
+        self.vectors, self.head, self.labels, self.store = vectors, head, labels, store
+
+    @cached_property
+    def entities(self) -> Int64[Tensor, " entity"]:
+        """All entities of the storage types that have labels."""
+        labelled = self.labels.indptr.diff() > 0
+        ranges = [
+            torch.arange(kind.start, kind.stop)
+            for kind in self.store.types
+            if labelled[kind.start : kind.stop].any()
+        ]
+        return torch.cat(ranges)
+
+    def probabilities(self, node: Int64[Tensor, " node"]) -> Float[Tensor, "node class"]:
+        parts = logits_of(self.vectors, self.head, node)
+        logits = torch.cat([torch.empty(0, len(self.labels.names)), *parts])
+        return logits.sigmoid() if self.labels.multi else logits.softmax(dim=1)
+
+    def answers(self, node: Int64[Tensor, " node"], *, k: int = 1) -> dict[str, list[Any]]:
+        """Columns of the ``k`` best classes of each entity, best first."""
+        probability, label = self.probabilities(node).topk(min(k, len(self.labels.names)), dim=1)
+        entity = node.repeat_interleave(label.shape[1])
+        start, stop = self.labels.indptr[node].tolist(), self.labels.indptr[node + 1].tolist()
+        names = self.labels.names
+        given = [
+            [names[at] for at in self.labels.label_id[low:high].tolist()]
+            for low, high in zip(start, stop, strict=True)
+        ]
+        split = [(*SPLITS, "")[min(code, len(SPLITS))] for code in self.labels.split[node].tolist()]
+        each = range(label.shape[1])
+        return {
+            "entity": self.store.entity_keys(entity),
+            "label": [names[at] for at in label.flatten().tolist()],
+            "score": probability.flatten().tolist(),
+            "rank": [rank + 1 for _ in given for rank in each],
+            "given": [" | ".join(labels) for labels in given for _ in each],
+            "split": [name for name in split for _ in each],
+            "entity_name": self.store.entity_names(entity),
+        }
+
+    def surest(self, count: int) -> dict[str, list[Any]]:
+        """Columns of the surest answers for entities without a label, or else of test."""
+        split = self.labels.split[self.entities]
+        for code in (UNLABELLED, SPLITS.index("test")):
+            node = self.entities[split == code]
+            if len(node):
+                best = [self.probabilities(part).amax(dim=1) for part in torch.split(node, ROWS)]
+                order = torch.cat(best).argsort(descending=True, stable=True)
+                return self.answers(node[order[:count]])
+        return self.answers(self.entities[:0])

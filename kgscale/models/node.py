@@ -1,0 +1,26 @@
+"""A node classifier: inputs, encoder and head put together."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from kgscale.batch import NodeQueries, SubgraphBatch
+from kgscale.models.encoders import Encoder
+from kgscale.models.heads import ClassificationHead
+from kgscale.models.inputs import EntityInput
+
+
+class NodeModel(nn.Module):
+    """A logit for every asked entity of a batch and every class."""
+
+    def __init__(self, *, inputs: EntityInput, encoder: Encoder, head: ClassificationHead) -> None:
+        super().__init__()
+        self.inputs, self.encoder, self.head = inputs, encoder, head
+
+    def forward(self, batch: SubgraphBatch) -> Float[Tensor, "query class"]:
+        query = batch.query
+        assert isinstance(query, NodeQueries)
+        vectors, _ = self.encoder(self.inputs(batch.entity_id, batch.features), batch)
+        logits: Tensor = self.head(vectors[query.node])
+        return logits

@@ -1,0 +1,104 @@
+"""Node classification: which labels entities lack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property, partial
+from typing import Any, Final
+
+import torch
+
+from kgscale.errors import DataError
+from kgscale.graph.store import GraphStore
+from kgscale.inference.classify import Labeller, class_metrics, evaluate_nodes, majority_logits
+from kgscale.sampling.base import Strategy
+from kgscale.sampling.questions import NodeQuestions
+from kgscale.tasks import show
+from kgscale.tasks.components import build, component
+from kgscale.tasks.directory import write_json, write_pieces
+from kgscale.tasks.parts import GraphParts
+from kgscale.tasks.settings import RunSettings
+from kgscale.tasks.training import Training, model_of, strategy_of
+from kgscale.training.node import NodeClassification
+
+_PIECE: Final = 1 << 16
+"""Entities of a piece of the predictions' file."""
+
+
+class NodeTraining(Training):
+    """Asks for the labels of the train entities; answers for all entities of their types."""
+
+    module: NodeClassification
+    protocol = "labelled entities of the split"
+
+    @classmethod
+    def check(cls, store: GraphStore) -> None:
+        labels = store.labels()
+        if labels is None:
+            raise DataError(
+                f"{store.name} has no labels for task=node_classification; name a file of entities"
+                " and labels with data.labels=FILE, or a relation with data.label_relation=NAME"
+            )
+        if not (labels.split == 0).any():
+            raise DataError(
+                f"{store.name}: no labelled entity is in train; raise the first of"
+                " data.label_split, or mark some as train in data.labels"
+            )
+
+    @classmethod
+    def assemble(
+        cls, settings: RunSettings, parts: GraphParts
+    ) -> tuple[NodeClassification, Strategy, dict[str, Any]]:
+        labels = parts.labels
+        assert labels is not None
+        _, arguments = component("classifier", settings.groups["classifier"])
+        head = {"num_classes": len(labels.names), **arguments}
+        model, spec = model_of(settings, parts, {"head": head})
+        module = NodeClassification(
+            model=model,
+            optimizer=partial(build, "optimizer", settings.groups["optimizer"]),
+            graph=parts.graph,
+            features=parts.features,
+            valid=labels.of("valid"),
+            memory=settings.memory,
+        )
+        questions = NodeQuestions(*labels.of("train"))
+        return module, strategy_of(settings, parts, model, questions), spec
+
+    @cached_property
+    def labeller(self) -> Labeller:
+        labels = self.store.labels()
+        assert labels is not None
+        vectors = self.module.vectors().entity
+        return Labeller(vectors, self.module.model.head, labels, self.store)
+
+    def measure(self, metrics: dict[str, Any]) -> None:
+        labels, splits = self.labeller.labels, self.measured_splits
+        for split in splits:
+            node, label = labels.of(split)
+            metrics[split] = evaluate_nodes(self.labeller.vectors, self.labeller.head, node, label)
+            content = show.node_evaluation_content(split, metrics[split])
+            write_json(self.directory / f"evaluation-{split}.json", content)
+        _, train = labels.of("train")
+        node, label = labels.of(splits[-1])
+        constant = majority_logits(train, num_classes=len(labels.names))
+        found = class_metrics(constant.expand(len(node), -1), label)
+        metrics["baseline"] = {"majority": found, "split": splits[-1]}
+
+    def answer(self) -> None:
+        node = self.labeller.entities
+        pieces = (self.labeller.answers(part) for part in torch.split(node, _PIECE))
+        with show.busy(self.console, "labelling"):
+            write_pieces(self.directory, pieces)
+
+    def tell(self, results: Mapping[str, Any]) -> None:
+        self.console.print(show.node_outcome(results))
+        self.tell_strategy(results["strategy_report"])
+        count = self.settings.predictions.count
+        if results["status"] == "done" and count:
+            found = self.labeller.surest(count)
+            self.console.print(show.labels(found, "Surest answers for entities without a label"))
+            file = self.directory / "predictions.tsv"
+            show.sentence(
+                self.console, f"labels of {len(self.labeller.entities):,} entities: {file}"
+            )

@@ -1,0 +1,94 @@
+"""What a task's model and strategy see of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from kgscale.graph.adjacency import Adjacency
+from kgscale.graph.catalog import EntityType
+from kgscale.graph.gather import StoredFeatures
+from kgscale.graph.labels import NodeLabels
+from kgscale.graph.partition import Partition, partition
+from kgscale.graph.store import GraphStore
+from kgscale.inference.embed import Features, no_features
+from kgscale.types import Triples
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphParts:
+    """Of a store, or of a graph of one triple on which settings are tried."""
+
+    graph: Adjacency
+    """Train edges, the only ones that carry messages."""
+    known: Adjacency
+    valid: Triples
+    labels: NodeLabels | None
+    types: list[dict[str, Any]]
+    """Storage types with ``name``, ``start``, ``stop`` and the number of ``features``."""
+    features: Features
+    partition: Callable[..., Partition]
+
+    @classmethod
+    def of(cls, store: GraphStore) -> GraphParts:
+        matrices = store.features()
+        return cls(
+            graph=store.adjacency(),
+            known=store.adjacency(known=True),
+            valid=store.triples("valid"),
+            labels=store.labels(),
+            types=[
+                _type(kind, matrices[at].shape[1] if at in matrices else 0)
+                for at, kind in enumerate(store.types)
+            ],
+            features=stored_features(store),
+            partition=partial(partition, store),
+        )
+
+    @classmethod
+    def toy(cls) -> GraphParts:
+        one = torch.tensor([1, 0], dtype=torch.int32)
+        graph = Adjacency(
+            indptr=torch.tensor([0, 1, 2], dtype=torch.int32),
+            source=one,
+            relation=one,
+            triple=torch.zeros(2, dtype=torch.int32),
+            num_relations=1,
+        )
+        labels = NodeLabels(
+            indptr=torch.tensor([0, 1, 2]),
+            label_id=torch.tensor([0, 1], dtype=torch.int32),
+            split=torch.tensor([0, 1], dtype=torch.uint8),
+            names=["a", "b"],
+        )
+        return cls(
+            graph=graph,
+            known=graph,
+            valid=torch.tensor([[0, 0, 1]]),
+            labels=labels,
+            types=[_type(EntityType(name="", start=0, stop=2), 0)],
+            features=no_features,
+            partition=_unused,
+        )
+
+    @property
+    def num_entities(self) -> int:
+        return self.graph.indptr.shape[0] - 1
+
+
+def stored_features(store: GraphStore) -> Features:
+    """Reads the features of a store's entities, where it has any."""
+    matrices = store.features()
+    return StoredFeatures(store.types, matrices).gather if matrices else no_features
+
+
+def _type(kind: EntityType, features: int) -> dict[str, Any]:
+    return {"name": kind.name, "start": kind.start, "stop": kind.stop, "features": features}
+
+
+def _unused(**_: Any) -> Partition:
+    raise AssertionError("a rehearsal cuts no graph")

@@ -1,0 +1,79 @@
+"""Starts a training: the settings are checked and tried before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from kgscale.graph.store import GraphStore
+from kgscale.kernels.threads import num_threads, set_threads
+from kgscale.tasks.components import build
+from kgscale.tasks.directory import run_directory
+from kgscale.tasks.link_prediction import LinkTraining
+from kgscale.tasks.node_classification import NodeTraining
+from kgscale.tasks.parts import GraphParts
+from kgscale.tasks.settings import RunSettings
+from kgscale.tasks.training import Training, removal_told
+from kgscale.training.distributed import agree, check_devices, is_leader, process_group
+from kgscale.training.fit import backend, check_accelerator
+
+TASKS: Final[dict[str, type[Training]]] = {
+    "link_prediction": LinkTraining,
+    "node_classification": NodeTraining,
+}
+
+
+def train(settings: Mapping[str, Any], *, config: str, console: Console) -> tuple[Path, int]:
+    """Train as the settings say; returns the run directory and the exit code.
+
+    With ``trainer.devices`` above 1 the other processes are started here (or by torchrun, in
+    which case this process is one of them); only rank 0 prints and writes.
+
+    Args:
+        config: the settings as YAML, for the run directory and for other ranks.
+    """
+    checked = RunSettings.of(settings)
+    check_devices(checked.trainer.devices)
+    check_accelerator(checked.trainer)
+    task = TASKS[checked.task.name]
+    _rehearse(task, checked)
+    with _threads(checked.trainer.threads):
+        if not is_leader():
+            return _follow(task, checked)
+        with (
+            removal_told(console) as opened,
+            run_directory(checked.run_root, checked.task.name, config) as directory,
+        ):
+            opened.append(directory)
+            return directory, task(checked, directory, console).run()
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = num_threads()
+    set_threads(number)
+    try:
+        yield
+    finally:
+        set_threads(before)
+
+
+def _rehearse(task: type[Training], settings: RunSettings) -> None:
+    """Build everything for a graph of one triple, so that a wrong setting costs no ingest."""
+    build("data", settings.groups["data"])
+    module, _, _ = task.assemble(settings, GraphParts.toy())
+    module.configure_optimizers()
+
+
+def _follow(task: type[Training], settings: RunSettings) -> tuple[Path, int]:
+    """The part of a rank that neither prints nor writes."""
+    trainer = settings.trainer
+    with process_group(backend(trainer), trainer.devices, []):
+        directory, store = map(Path, agree("", ""))
+        training = task(settings, directory, Console(quiet=True))
+        training.store = GraphStore.open(store)
+        return directory, training.fit().interrupted or 0

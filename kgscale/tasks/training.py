@@ -1,0 +1,224 @@
+"""A training from settings to a run directory, phase by phase, whatever the task."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from kgscale.graph.store import GraphStore, prepare
+from kgscale.models.registry import Model, build_model, save_model
+from kgscale.sampling.base import Strategy
+from kgscale.sampling.questions import Questions
+from kgscale.tasks import show
+from kgscale.tasks.components import build, component
+from kgscale.tasks.directory import revision, versions, write_json
+from kgscale.tasks.parts import GraphParts
+from kgscale.tasks.settings import RunSettings
+from kgscale.tasks.usage import Usage
+from kgscale.training.data import GraphData
+from kgscale.training.distributed import agree, process_group
+from kgscale.training.fit import FitResult, backend, fit
+from kgscale.training.module import GraphModule
+
+
+class Training(ABC):
+    """One training; each phase leaves its files in the directory.
+
+    A task says what its model is, how it is measured, and what it then answers.
+    """
+
+    store: GraphStore
+    module: GraphModule
+
+    def __init__(self, settings: RunSettings, directory: Path, console: Console) -> None:
+        self.settings, self.directory, self.console = settings, directory, console
+
+    @classmethod
+    @abstractmethod
+    def check(cls, store: GraphStore) -> None:
+        """Refuse a graph that lacks what the task asks about."""
+
+    @classmethod
+    @abstractmethod
+    def assemble(
+        cls, settings: RunSettings, parts: GraphParts
+    ) -> tuple[GraphModule, Strategy, dict[str, Any]]:
+        """Module and strategy for a graph, and the specification from which a model is rebuilt."""
+
+    @abstractmethod
+    def measure(self, metrics: dict[str, Any]) -> None:
+        """Final metrics of validation, of test if asked for, and a baseline's, into ``metrics``."""
+
+    @abstractmethod
+    def answer(self) -> None:
+        """What the model says is missing, into the directory."""
+
+    @abstractmethod
+    def tell(self, results: Mapping[str, Any]) -> None:
+        """The outcome, for people."""
+
+    @property
+    @abstractmethod
+    def protocol(self) -> str:
+        """How the metrics are measured."""
+
+    def run(self) -> int:
+        """All phases, as the process that prints and writes."""
+        show.sentence(self.console, f"run directory: {self.directory}")
+        with Usage() as self.usage:
+            self._ingest()
+            self.usage.mark("ingest")
+            with self._processes():
+                agree(str(self.directory), str(self.store.path))
+                fitted = self.fit()
+            self.usage.mark("train")
+            self._finish(fitted)
+        return fitted.interrupted or 0
+
+    def _processes(self) -> AbstractContextManager[None]:
+        trainer = self.settings.trainer
+        if trainer.devices == 1:
+            return nullcontext()
+        child = ["-m", "kgscale", "train", "--settings", str(self.directory / "config.yaml")]
+        return process_group(backend(trainer), trainer.devices, child)
+
+    def _ingest(self) -> None:
+        source, store = build("data", self.settings.groups["data"]), self.settings.store
+        show.sentence(self.console, source.describe())
+        root = Path(store.root).expanduser() if store.root else default_store_root()
+        with show.busy(self.console, "reading the graph") as tell:
+            self.store = prepare(
+                source,
+                root,
+                threads=self.settings.trainer.threads,
+                memory=store.memory,
+                verify=store.verify,
+                tell=tell,
+            )
+        for line in show.graph(self.store):
+            show.sentence(self.console, line)
+        self.check(self.store)
+
+    def fit(self) -> FitResult:
+        """Train together with the other ranks, if there are any."""
+        parts = GraphParts.of(self.store)
+        self.module, self.strategy, spec = self.assemble(self.settings, parts)
+        path = str(self.store.path.resolve())
+        self.spec = {**spec, "store": path, "fingerprint": self.store.fingerprint}
+        show.sentence(self.console, self.strategy.describe())
+        trainer = self.settings.trainer
+        data = GraphData(
+            self.strategy, workers=trainer.workers, ahead=trainer.ahead, features=parts.features
+        )
+        return fit(
+            self.module,
+            data,
+            self.directory,
+            trainer,
+            console=self.console,
+            seed=self.settings.seed,
+        )
+
+    def _finish(self, fitted: FitResult) -> None:
+        """Model, metrics and answers; what there is so far if it is interrupted."""
+        save_model(self.module.model, self.spec, self.directory / "model")
+        metrics: dict[str, Any] = {"valid": fitted.metrics}
+        done = False
+        try:
+            if fitted.interrupted is None:
+                self.measure(metrics)
+                self.answer()
+                done = True
+        finally:
+            self.usage.mark("evaluate")
+            results = self._results(metrics, fitted.epochs, done=done)
+            write_json(self.directory / "results.json", results)
+        self.tell(results)
+        show.sentence(self.console, f"run directory: {self.directory}")
+
+    @property
+    def measured_splits(self) -> list[str]:
+        return ["valid", *(["test"] if self.settings.evaluation.test else [])]
+
+    def tell_strategy(self, report: Mapping[str, float]) -> None:
+        show.sentence(self.console, self.strategy.describe())
+        for line in show.report(report):
+            show.sentence(self.console, line)
+
+    def _results(self, metrics: dict[str, Any], epochs: int, *, done: bool) -> dict[str, Any]:
+        strategy, _ = component("strategy", self.settings.groups["strategy"])
+        last = {"decoder": self.spec["decoder"]["name"]} if "decoder" in self.spec else {}
+        return {
+            "schema": 1,
+            "task": self.settings.task.name,
+            "status": "done" if done else "interrupted",
+            "data": {"name": self.store.name, "fingerprint": self.store.fingerprint},
+            "strategy": strategy.__name__,
+            "strategy_report": self.strategy.report(),
+            "encoder": self.spec["encoder"]["name"],
+            **last,
+            "seed": self.settings.seed,
+            "metrics": metrics,
+            "protocol": self.protocol,
+            "epochs": epochs,
+            **self.usage.report(),
+            "parameters": sum(p.numel() for p in self.module.model.parameters()),
+            "versions": versions(),
+            "revision": revision(),
+        }
+
+
+def model_of(
+    settings: RunSettings, parts: GraphParts, last: Mapping[str, Any]
+) -> tuple[Model, dict[str, Any]]:
+    """A fresh model and its specification; ``last`` is what follows the encoder."""
+    kind, arguments = component("encoder", settings.groups["encoder"])
+    spec: dict[str, Any] = {
+        "num_entities": parts.num_entities,
+        "num_relations": parts.graph.num_relations,
+        "types": parts.types,
+        "inputs": settings.inputs.arguments(),
+        "encoder": {"name": kind.__name__, **arguments},
+        **last,
+    }
+    return build_model(spec, seed=settings.seed), spec
+
+
+def strategy_of(
+    settings: RunSettings, parts: GraphParts, model: Model, questions: Questions | None = None
+) -> Strategy:
+    strategy: Strategy = build(
+        "strategy",
+        settings.groups["strategy"],
+        graph=parts.graph,
+        questions=questions,
+        partition=parts.partition,
+        num_layers=model.encoder.num_layers,
+        seed=settings.seed,
+    )
+    return strategy
+
+
+@contextmanager
+def removal_told(console: Console) -> Iterator[list[Path]]:
+    """Say so when a directory that was announced is gone again."""
+    opened: list[Path] = []
+    try:
+        yield opened
+    except BaseException:
+        for directory in opened:
+            if not directory.exists():
+                show.sentence(console, "run directory removed again: there is nothing to keep")
+        raise
+
+
+def default_store_root() -> Path:
+    """Stores live in the user's cache: they can be built again, and runs share them."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "kgscale" / "stores"

@@ -1,0 +1,81 @@
+"""Training for link prediction: questions in, full filtered ranking out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from kgscale.batch import LinkQueries, SubgraphBatch
+from kgscale.graph.known import KnownFacts
+from kgscale.inference.evaluate import Ranker, evaluate, model_ranker
+from kgscale.losses import Loss, Scalar, n3_penalty
+from kgscale.models.link import LinkModel
+from kgscale.training.distributed import sum_over_ranks
+from kgscale.training.module import GraphModule
+from kgscale.types import EntityVectors, RelationVectors, Triples, Vectors
+
+
+class LinkPrediction(GraphModule):
+    """Trains a :class:`LinkModel`; validates by full filtered ranking.
+
+    Args:
+        known: all facts, left out of the rivals of a true tail.
+        valid: triples that choose the checkpoint.
+        n3: weight of the nuclear 3-norm of the vectors in each asked triple (Lacroix et al.
+            2018), 0 for none.
+        more: as for :class:`GraphModule`.
+    """
+
+    model: LinkModel
+    uses_all_parameters = True
+
+    def __init__(
+        self, *, loss: Loss, known: KnownFacts, valid: Triples, n3: float = 0.0, **more: Any
+    ) -> None:
+        super().__init__(**more)
+        self.loss, self.known, self.valid, self.n3 = loss, known, valid, n3
+
+    @property
+    def monitor(self) -> str:
+        return "mrr"
+
+    @property
+    def has_validation(self) -> bool:
+        return len(self.valid) > 0
+
+    def set_score_dtype(self, dtype: torch.dtype) -> None:
+        self.model.score_dtype = dtype
+
+    def loss_of(self, batch: SubgraphBatch) -> tuple[Scalar, int]:
+        model, query = self.model, batch.query
+        assert isinstance(query, LinkQueries)
+        entity, relation = model.encode(batch)
+        loss = self.loss(
+            model.question(entity, relation, query),
+            entity[: query.num_candidates],
+            query,
+            compare=model.compare,
+            product=model.score_dtype if model.decoder.is_product else None,
+        )
+        if self.n3:
+            loss = loss + self.n3 * self._n3(entity, relation, query)
+        return loss, query.step_answers
+
+    def _n3(
+        self, entity: EntityVectors, relation: RelationVectors, query: LinkQueries
+    ) -> torch.Tensor:
+        def cube(rows: Vectors) -> torch.Tensor:
+            return self.model.decoder.penalty_modulus(rows).pow(3).sum(dim=-1)
+
+        question = cube(entity[query.head]) + cube(relation[query.relation])
+        return n3_penalty(question, cube(entity[query.answer]), query)
+
+    def validate(self) -> dict[str, float]:
+        rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        report = evaluate(self.ranker(), self.valid, self.graph, shard=rank, num_shards=world_size)
+        metrics = sum_over_ranks(report).overall()
+        return {name: metrics[name] for name in ("mrr", "hits@1", "hits@3", "hits@10")}
+
+    def ranker(self) -> Ranker:
+        return model_ranker(self.vectors(), self.model.decoder, self.known, memory=self.memory)

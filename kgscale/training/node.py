@@ -1,0 +1,53 @@
+"""Training for node classification: labelled entities in, their classes out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from kgscale.batch import NodeQueries, SubgraphBatch
+from kgscale.inference.classify import evaluate_nodes
+from kgscale.losses import Scalar, node_bce, node_cross_entropy
+from kgscale.models.node import NodeModel
+from kgscale.training.module import GraphModule
+
+Labelled = tuple[Int64[Tensor, " node"], Int64[Tensor, " node"] | Float[Tensor, "node class"]]
+"""Entities, and the class of each, or a row of zeros and ones for each."""
+
+
+class NodeClassification(GraphModule):
+    """Trains a :class:`NodeModel` by cross entropy, binary where entities have several classes.
+
+    Args:
+        valid: entities and labels that choose the checkpoint: by accuracy, or by micro F1 where
+            entities have several classes.
+        more: as for :class:`GraphModule`.
+    """
+
+    model: NodeModel
+    uses_all_parameters = False
+
+    def __init__(self, *, valid: Labelled, **more: Any) -> None:
+        super().__init__(**more)
+        self.valid = valid
+
+    @property
+    def monitor(self) -> str:
+        return "accuracy" if self.valid[1].ndim == 1 else "micro_f1"
+
+    @property
+    def has_validation(self) -> bool:
+        return len(self.valid[0]) > 0
+
+    def loss_of(self, batch: SubgraphBatch) -> tuple[Scalar, int]:
+        query = batch.query
+        assert isinstance(query, NodeQueries)
+        loss = node_cross_entropy if query.label.ndim == 1 else node_bce
+        steps = query.step_queries
+        return loss(self.model(batch), query.label, step_queries=steps), steps
+
+    def validate(self) -> dict[str, float]:
+        metrics = evaluate_nodes(self.vectors().entity, self.model.head, *self.valid)
+        return {name: value for name, value in metrics.items() if name != "nodes"}
