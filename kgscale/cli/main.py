@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "train": "train a model and write a run directory (the default command)",
     "evaluate": "measure a trained model on a split: run=DIR split=valid|test",
     "predict": "answer: run=DIR head=… relation=… k=10, or entity=… for its labels",
+    "compare": "several strategies and seeds for equal time: a table, a CSV file and a picture",
     "doctor": "what is installed, what this machine can do, what is missing",
 }
 
@@ -116,7 +117,19 @@ def _main(arguments: list[str]) -> int:
         near = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigError(f"there is no command {command!r}{hint} ({', '.join(COMMANDS)})")
-    return _train(arguments) if command == "train" else _other(command, arguments)
+    if command == "train":
+        return _train(arguments)
+    return _compare(arguments) if command == "compare" else _other(command, arguments)
+
+
+def _compare(arguments: list[str]) -> int:
+    from kgscale.cli import compose
+    from kgscale.cli.study import compare
+
+    if _take(arguments, "--cfg", "job"):
+        print(compose.as_yaml(compose.settings(arguments, name="compare")), end="")
+        return 0
+    return compare(arguments)
 
 
 def _other(command: str, arguments: list[str]) -> int:

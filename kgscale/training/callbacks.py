@@ -101,6 +101,19 @@ class TimeLimit(pl.Callback):
             trainer.should_stop = True
 
 
+class LogMinutes(pl.Callback):
+    """Writes the minutes of training so far beside each validation, by the limit's clock."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+
+    def on_train_start(self, *_: Any) -> None:
+        self.begin = self.clock()
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        module.log("minutes", (self.clock() - self.begin) / 60)
+
+
 LINE_EVERY = 1.0
 """Seconds between lines about epochs, where those are shorter."""
 

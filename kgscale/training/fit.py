@@ -6,7 +6,7 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from rich.console import Console
 
 from kgscale.errors import ConfigError, Interrupted
 from kgscale.sampling.queries import mix_seed
-from kgscale.training.callbacks import ShowProgress, StopOnSignal, TimeLimit
+from kgscale.training.callbacks import LogMinutes, ShowProgress, StopOnSignal, TimeLimit
 from kgscale.training.checkpoints import SafetensorsIO, load_state, save_state
 from kgscale.training.data import GraphData
 from kgscale.training.distributed import rank
@@ -31,6 +31,7 @@ from kgscale.training.module import GraphModule
 
 ScoreDtype = Literal["float32", "bfloat16", "auto"]
 Accelerator = Literal["cpu", "gpu", "auto"]
+Clock = Literal["wall", "cpu"]
 ADVICE: Final = (
     r".*isinstance\(treespec, LeafSpec\).*",
     r"Checkpoint directory .* exists and is not empty.*",
@@ -53,6 +54,7 @@ class TrainerSettings:
     threads: int = 2
     max_epochs: int = 20
     max_seconds: float | None = None
+    clock: Clock = "wall"
     validate_every: int = 1
     patience: int = 3
     score_dtype: ScoreDtype = "float32"
@@ -105,7 +107,7 @@ def fit(
     stop = StopOnSignal()
     interrupted = None
     with _quiet(), torch.random.fork_rng(), stop.listening():
-        trainer = _trainer(directory, settings, module, [*best, ShowProgress(console), stop])
+        trainer = _trainer(directory, settings, module, [*best, LogMinutes(clock_of(settings)), ShowProgress(console), stop])
         torch.manual_seed(mix_seed(seed, rank()))
         try:
             trainer.fit(module, datamodule=data)
@@ -155,7 +157,7 @@ def _trainer(
         )
         callbacks = [early, *callbacks]
     if settings.max_seconds is not None:
-        callbacks = [*callbacks, TimeLimit(settings.max_seconds)]
+        callbacks = [*callbacks, TimeLimit(settings.max_seconds, clock=clock_of(settings))]
     strategy: str | Strategy = "auto"
     if settings.devices > 1:
         strategy = DDPStrategy(
@@ -190,6 +192,13 @@ def _trainer(
         )
     except (ValueError, RuntimeError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def clock_of(settings: TrainerSettings) -> Callable[[], float]:
+    """Seconds that pass, or processor seconds of this process per thread that it may use."""
+    if settings.clock == "wall":
+        return time.monotonic
+    return lambda: time.process_time() / settings.threads
 
 
 def check_accelerator(settings: TrainerSettings) -> None:

@@ -50,7 +50,7 @@ def test_a_run_directory_is_complete(trained: Path) -> None:
     assert results["task"] == "link_prediction"
     assert set(results["metrics"]) == {"valid", "test", "baseline"}
     assert set(results["seconds"]) >= {"ingest", "train", "evaluate", "total", "cpu"}
-    assert {"fingerprint", "name"} == set(results["data"])
+    assert {"fingerprint", "name", "triples"} == set(results["data"])
     for key in ("strategy", "seed", "protocol", "peak_memory_bytes", "parameters", "versions"):
         assert results[key] is not None
 

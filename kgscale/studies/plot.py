@@ -1,0 +1,68 @@
+"""A picture of a comparison: what is learned in time, and what a step costs as graphs grow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kgscale.metrics import word
+from kgscale.studies.compare import Outcome
+
+POINTS: Final = 200
+MIB: Final = 1 << 20
+MARKS: Final = "os^Dvp"
+
+
+def draw(outcomes: Sequence[Outcome], file: Path) -> None:
+    """Two panels: validation metric against minutes, bytes of a step against edges."""
+    # Late, since importing it takes a second.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for mark, outcome in zip(MARKS * len(outcomes), outcomes, strict=False):
+        _learning(left, outcome)
+        sizes = sorted({(outcome.records[0].triples, outcome.cost.memory), *outcome.sizes})
+        at, used = zip(*sizes, strict=True)
+        right.plot(at, [b / MIB for b in used], marker=mark, label=outcome.strategy)
+    left.set_xlabel("minutes of training, validations included")
+    left.set_ylabel(f"validation {word(outcomes[0].records[0].metric)}")
+    left.set_title("what is learned")
+    right.set_xlabel("triples of the graph")
+    right.set_ylabel("memory of a step, MiB")
+    right.set_xscale("log")
+    right.set_yscale("log")
+    right.set_title("what a step costs")
+    for panel in (left, right):
+        panel.grid(alpha=0.3)
+        panel.spines[["top", "right"]].set_visible(False)
+    right.legend(frameon=False, fontsize=9)
+    figure.savefig(file, dpi=150)
+
+
+def _learning(panel: Any, outcome: Outcome) -> None:
+    """The mean over seeds of the best so far, and its range."""
+    curves = [record.curve for record in outcome.records if record.curve]
+    if not curves:
+        return
+    first = max(curve[0][0] for curve in curves)
+    last = min(curve[-1][0] for curve in curves)
+    time = np.linspace(first, max(first, last), POINTS)
+    best = np.stack([_best_so_far(curve, time) for curve in curves])
+    (line,) = panel.plot(time, best.mean(axis=0), label=outcome.strategy)
+    low, high = best.min(axis=0), best.max(axis=0)
+    panel.fill_between(time, low, high, alpha=0.15, color=line.get_color(), linewidth=0)
+
+
+def _best_so_far(
+    curve: Sequence[tuple[float, float]], time: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    at, value = np.array(curve).T
+    best = np.maximum.accumulate(value)
+    place = np.searchsorted(at, time, side="right") - 1
+    found: NDArray[np.float64] = best[place.clip(min=0)]
+    return found

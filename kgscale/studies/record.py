@@ -1,0 +1,67 @@
+"""What a finished run tells a study: its curve, its speed, what its batches lack."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kgscale.metrics import word
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One training as its directory tells it."""
+
+    directory: Path
+    seed: int
+    triples: int
+    """Of the train graph."""
+    metric: str
+    """The one that validation watches."""
+    curve: Sequence[tuple[float, float]]
+    """Minutes of training and the validation metric then, in order of time."""
+    epochs: int
+    train_seconds: float
+    """Processor seconds of training and validation."""
+    report: Mapping[str, float]
+    """Of the strategy: shares of edges kept, answers covered."""
+
+    @property
+    def best(self) -> float:
+        """The metric of the checkpoint that the run keeps."""
+        return max((value for _, value in self.curve), default=float("nan"))
+
+    @property
+    def minutes(self) -> float:
+        return self.curve[-1][0] if self.curve else 0.0
+
+    def time_to(self, target: float) -> float | None:
+        """Minutes until the metric first reached ``target``; None if it never did."""
+        return next((time for time, value in self.curve if value >= target), None)
+
+    def describe(self) -> str:
+        return (
+            f"validation {word(self.metric)} {self.best:.4f} after {self.epochs:,} epochs in"
+            f" {self.minutes:.1f} minutes"
+        )
+
+
+def read_record(directory: Path) -> Record:
+    """From ``results.json`` and ``metrics.csv``."""
+    results = json.loads((directory / "results.json").read_text(encoding="utf-8"))
+    metric = results["monitor"]
+    with (directory / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row.get(f"valid/{metric}")]
+    return Record(
+        directory=directory,
+        seed=results["seed"],
+        triples=results["data"]["triples"],
+        metric=metric,
+        curve=[(float(row["minutes"]), float(row[f"valid/{metric}"])) for row in rows],
+        epochs=results["epochs"],
+        train_seconds=results["seconds"]["train_cpu"],
+        report=results["strategy_report"],
+    )
