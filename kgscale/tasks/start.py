@@ -41,7 +41,7 @@ def train(settings: Mapping[str, Any], *, config: str, console: Console) -> tupl
     check_accelerator(checked.trainer)
     task = TASKS[checked.task.name]
     _rehearse(task, checked)
-    with _threads(checked.trainer.threads):
+    with threads(checked.trainer.threads):
         if not is_leader():
             return _follow(task, checked)
         with (
@@ -53,7 +53,8 @@ def train(settings: Mapping[str, Any], *, config: str, console: Console) -> tupl
 
 
 @contextmanager
-def _threads(number: int) -> Iterator[None]:
+def threads(number: int) -> Iterator[None]:
+    """Cores that this process uses meanwhile."""
     before = num_threads()
     set_threads(number)
     try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from kgscale.data.audit import Tell, silent
 from kgscale.graph.store import GraphStore, prepare
 from kgscale.models.registry import Model, build_model, save_model
 from kgscale.sampling.base import Strategy
@@ -89,18 +90,10 @@ class Training(ABC):
         return process_group(backend(trainer), trainer.devices, child)
 
     def _ingest(self) -> None:
-        source, store = build("data", self.settings.groups["data"]), self.settings.store
+        source = build("data", self.settings.groups["data"])
         show.sentence(self.console, source.describe())
-        root = Path(store.root).expanduser() if store.root else default_store_root()
         with show.busy(self.console, "reading the graph") as tell:
-            self.store = prepare(
-                source,
-                root,
-                threads=self.settings.trainer.threads,
-                memory=store.memory,
-                verify=store.verify,
-                tell=tell,
-            )
+            self.store = prepared(self.settings, tell=tell)
         for line in show.graph(self.store):
             show.sentence(self.console, line)
         self.check(self.store)
@@ -208,6 +201,20 @@ def strategy_of(
         seed=settings.seed,
     )
     return strategy
+
+
+def prepared(settings: RunSettings, *, tell: Tell = silent) -> GraphStore:
+    """The store of a run's data, built or found again."""
+    store = settings.store
+    root = Path(store.root).expanduser() if store.root else default_store_root()
+    return prepare(
+        build("data", settings.groups["data"]),
+        root,
+        threads=settings.trainer.threads,
+        memory=store.memory,
+        verify=store.verify,
+        tell=tell,
+    )
 
 
 @contextmanager

@@ -1,0 +1,240 @@
+"""What a step costs, measured: memory and time of training steps in a process of their own.
+
+``python -m kgscale.tasks.measure --settings FILE --json OUT`` reads a run's composed settings
+(JSON) and writes a :class:`StepCost`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+
+import torch
+
+from kgscale.batch import Movable, NodeQueries, SubgraphBatch
+from kgscale.errors import ConfigError, DataError, KgscaleError, ResourceError
+from kgscale.sampling.base import Strategy
+from kgscale.tasks.memory import Memory, anonymous_bytes, release, release_at_once
+from kgscale.tasks.parts import GraphParts
+from kgscale.tasks.settings import RunSettings
+from kgscale.tasks.start import TASKS, threads
+from kgscale.tasks.training import prepared
+from kgscale.training.module import GraphModule, clip_gradients
+
+WARM_UP: Final = 3
+STEPS: Final = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepCost:
+    """What a training step took, sampling and the gathering of features included."""
+
+    memory: int
+    """Bytes at the peak of a step beyond what stays between steps, the largest of all steps."""
+    sampling: int
+    """The same while the batch was made."""
+    batch: int
+    """Bytes of the largest batch."""
+    held: int
+    """Bytes that stay between steps beyond those of the imported program: parameters, optimiser
+    state, what the strategy keeps. Mapped files are not in it."""
+    seconds: float
+    """Median of a step."""
+    seeds: float
+    """Questions of a step: entities to label, or distinct (head, relation). This and the next
+    two are means over steps."""
+    entities: float
+    """Of a batch."""
+    edges: float
+    """Messages of a step: edges of the batch, summed over layers."""
+
+    @property
+    def edges_per_seed(self) -> float:
+        return self.edges / max(self.seeds, 1.0)
+
+    @property
+    def seconds_per_1000_seeds(self) -> float:
+        return 1000 * self.seconds / max(self.seeds, 1.0)
+
+
+def measure_step(settings: Mapping[str, Any]) -> StepCost:
+    """Measure a few steps of a run's composed settings, in a process of their own.
+
+    They run on the processor, whatever the trainer says, and one after the other: what batches
+    made ahead take comes on top.
+
+    Raises:
+        KgscaleError: what the run itself would raise.
+    """
+    with tempfile.TemporaryDirectory(prefix="kgscale-") as name:
+        given, found = Path(name) / "settings.json", Path(name) / "cost.json"
+        given.write_text(json.dumps(settings), encoding="utf-8")
+        command = ["-m", __name__, "--settings", str(given), "--json", str(found)]
+        ended = subprocess.run(
+            [sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        if ended.returncode:
+            raise _failure(ended.returncode, ended.stderr.strip().rpartition("\n")[2])
+        return StepCost(**json.loads(found.read_text(encoding="utf-8")))
+
+
+def _failure(code: int, said: str) -> KgscaleError:
+    kinds = {kind.exit_code: kind for kind in (ConfigError, DataError, ResourceError)}
+    if code < 0:
+        return ResourceError(
+            f"the steps to measure were killed by signal {-code}, most likely for"
+            " lack of memory; a smaller strategy.batch_size needs less"
+        )
+    return kinds.get(code, KgscaleError)(said)
+
+
+class Steps:
+    """Training steps by hand, in the order in which Lightning does their parts."""
+
+    def __init__(self, settings: RunSettings, parts: GraphParts) -> None:
+        self.clip, self.parts = settings.trainer.clip, parts
+        self.module, self.strategy, _ = TASKS[settings.task.name].assemble(settings, parts)
+        if settings.trainer.score_dtype == "bfloat16":
+            self.module.set_score_dtype(torch.bfloat16)
+        _stand_alone(self.module)
+        self.optimizer = self.module.configure_optimizers()
+        self.index = _indices(self.strategy)
+
+    def batch(self) -> SubgraphBatch:
+        epoch, index = next(self.index)
+        batch = self.strategy.batch(epoch, index, rank=0, world_size=1)
+        if batch.features:
+            return batch
+        return replace(batch, features=self.parts.features(batch.entity_id))
+
+    def step(self, batch: SubgraphBatch) -> None:
+        loss = self.module.training_step(batch, 0)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.module.on_before_optimizer_step(self.optimizer)
+        if self.clip:
+            clip_gradients(self.module.model, self.clip)
+        self.optimizer.step()
+
+    @property
+    def gradient_bytes(self) -> int:
+        """Of the last step's gradients, which live until the next one's are computed."""
+        grads = [p.grad for p in self.module.parameters() if p.grad is not None]
+        return sum(map(tensor_bytes, grads))
+
+
+def _stand_alone(module: GraphModule) -> None:
+    """As if a Trainer were there, of a single process."""
+    module._trainer = SimpleNamespace(  # type: ignore[assignment]
+        world_size=1, accumulate_grad_batches=1, global_step=0, current_epoch=0
+    )
+    module.log = lambda *_, **__: None  # type: ignore[method-assign]
+
+
+def _indices(strategy: Strategy) -> Iterator[tuple[int, int]]:
+    for epoch in itertools.count():
+        for index in range(strategy.num_batches(world_size=1)):
+            yield epoch, index
+
+
+def tensor_bytes(tensor: torch.Tensor) -> int:
+    if tensor.is_sparse:
+        return tensor_bytes(tensor._indices()) + tensor_bytes(tensor._values())
+    return tensor.numel() * tensor.element_size()
+
+
+def batch_bytes(part: Movable) -> int:
+    """Of all tensors of a batch."""
+    total = 0
+    for field in fields(part):  # type: ignore[arg-type]
+        value = getattr(part, field.name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, torch.Tensor):
+                total += tensor_bytes(one)
+            elif isinstance(one, Movable):
+                total += batch_bytes(one)
+    return total
+
+
+def measure_here(settings: Mapping[str, Any]) -> StepCost:
+    """Measure in this process, whose memory should be given back at once (``release_at_once``)."""
+    checked = RunSettings.of(settings)
+    store = prepared(checked)
+    TASKS[checked.task.name].check(store)
+    release()
+    before = anonymous_bytes()
+    with threads(checked.trainer.threads):
+        steps = Steps(checked, GraphParts.of(store))
+        for _ in range(WARM_UP):
+            steps.step(steps.batch())
+        with Memory() as memory:
+            found = [_measured(steps, memory, before) for _ in range(STEPS)]
+    return StepCost(
+        **{
+            name: max(getattr(cost, name) for cost in found)
+            for name in ("memory", "sampling", "batch", "held")
+        },
+        seconds=statistics.median(cost.seconds for cost in found),
+        **{
+            name: statistics.mean(getattr(cost, name) for cost in found)
+            for name in ("seeds", "entities", "edges")
+        },
+    )
+
+
+def _measured(steps: Steps, memory: Memory, before: int) -> StepCost:
+    """One step."""
+    memory.restart()
+    begin = time.perf_counter()
+    batch = steps.batch()
+    memory.look()
+    sampling = memory.peak
+    steps.step(batch)
+    seconds = time.perf_counter() - begin
+    size, query, edges = batch_bytes(batch), batch.query, sum(batch.hop_edges)
+    asked = query.node if isinstance(query, NodeQueries) else query.head
+    entities, seeds = batch.num_entities, asked.shape[0]
+    peak = memory.peak
+    del batch, query, asked
+    release()
+    base = anonymous_bytes() - steps.gradient_bytes
+    return StepCost(
+        memory=max(0, peak - base),
+        sampling=max(0, sampling - base),
+        batch=size,
+        held=max(0, base - before),
+        seconds=seconds,
+        seeds=float(seeds),
+        entities=float(entities),
+        edges=float(edges),
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--settings", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--json", type=Path, required=True, metavar="OUT")
+    options = parser.parse_args()
+    release_at_once()
+    try:
+        cost = measure_here(json.loads(options.settings.read_text(encoding="utf-8")))
+    except KgscaleError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    options.json.write_text(json.dumps(asdict(cost), indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
