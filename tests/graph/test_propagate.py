@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
@@ -25,9 +24,9 @@ from kgscale.graph.propagate.features import subsets
 from kgscale.graph.store import prepare
 from kgscale.kernels.propagate import fold_of
 from kgscale.types import Triples
-from tests.graphs import adjacency, graphs
+from tests.graphs import adjacency, graphs, propagated
 
-FEW = settings(max_examples=8)
+FEW = settings(max_examples=6)
 Graph = tuple[Triples, int, int]
 CLASSES = 3
 
@@ -67,10 +66,7 @@ def typed(graph: Graph, seed: int, *, types: int = 2, featured: int = 1) -> Ingr
 
 
 def made(given: Ingredients, settings: Propagation) -> Propagated:
-    with tempfile.TemporaryDirectory() as directory:
-        write_maps(Path(directory), given, settings)
-        assert len(list(Path(directory).iterdir())) == 2 + settings.folds, "nothing left over"
-        return Propagated.open(Path(directory), given.features)
+    return propagated(given)(settings)
 
 
 def dense_maps(maps: Propagated, fold: int | None = None) -> dict[tuple[str, int], Tensor]:
@@ -275,7 +271,7 @@ WAYS = [
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: f"{way.paths} {way.normalize}")
 @pytest.mark.parametrize("featured", [0, 1])
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(graphs(), st.integers(0, 99))
 def test_a_fold_equals_the_graph_without_its_triples(
     way: Propagation, featured: int, graph: Graph, seed: int
@@ -323,6 +319,7 @@ def test_halves_stay_halves(tmp_path: Path) -> None:
     given = typed((triples, 3, 1), 0, types=1)
     given = replace(given, features={0: torch.tensor([[1.0], [2.0], [4.0]]).half()})
     write_maps(tmp_path, given, Propagation(hops=1))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["maps.json", "whole"]
     found = Propagated.open(tmp_path, given.features)
     assert found._whole[1].dtype == torch.float16
     assert found._whole[1].tolist() == [[2], [2.5], [2]]
