@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
 import torch
 from hypothesis import strategies as st
 
 from kgscale.graph.adjacency import Adjacency
+from kgscale.graph.catalog import EntityType
+from kgscale.graph.labels import NodeLabels
+from kgscale.graph.propagate import Ingredients, Propagated, Propagation, write_maps
 from kgscale.graph.reciprocal import add_reciprocal
 from kgscale.types import Triples
 
@@ -52,3 +59,32 @@ def graphs(draw: st.DrawFn) -> tuple[Triples, int, int]:
     )
     found = draw(st.lists(triple, min_size=1, max_size=30, unique=True))
     return torch.tensor(sorted(found)), num_entities, num_relations
+
+
+def ingredients(graph: Adjacency, *, dim: int = 0) -> Ingredients:
+    """A graph of one type whose entities have some features, and each one of two labels."""
+    entities = len(graph.indptr) - 1
+    generator = torch.Generator().manual_seed(entities)
+    return Ingredients(
+        graph=graph,
+        types=[EntityType(name="a", start=0, stop=entities)],
+        features={0: torch.randn(entities, dim, generator=generator)} if dim else {},
+        relation_names=[f"r{number}" for number in range(graph.num_relations)],
+        labels=NodeLabels(
+            indptr=torch.arange(entities + 1),
+            label_id=torch.randint(2, (entities,), generator=generator).int(),
+            split=torch.zeros(entities, dtype=torch.uint8),
+            names=["x", "y"],
+        ),
+    )
+
+
+def propagated(given: Ingredients) -> Callable[[Propagation], Propagated]:
+    """What makes the maps of a strategy, without a store."""
+
+    def make(settings: Propagation) -> Propagated:
+        with tempfile.TemporaryDirectory() as directory:
+            write_maps(Path(directory), given, settings)
+            return Propagated.open(Path(directory), given.features)
+
+    return make

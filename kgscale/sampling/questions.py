@@ -18,7 +18,9 @@ from kgscale.batch import LinkQueries, NodeQueries, Queries
 from kgscale.errors import ConfigError
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.reciprocal import inverse
+from kgscale.kernels.aggregate.torch_tier import edge_chunks
 from kgscale.kernels.induce import Induced
+from kgscale.kernels.propagate import fold_of
 from kgscale.kernels.sample.torch_tier import mix
 from kgscale.sampling.queries import TrainQueries, mix_seed
 from kgscale.types import Triples
@@ -82,6 +84,9 @@ class Questions(Protocol):
         self, step: Int64[Tensor, " query"], mine: slice, *, candidates: Candidates, seed: int
     ) -> Asked:
         """Seeds and hidden triples of the step's questions, of which ``mine`` are this rank's."""
+
+    def folds(self, number: int, *, seed: int) -> list[Questions]:
+        """The questions apart by the fold of their triples, or as one if no triple answers them."""
 
     def visits(self, query_share: float) -> int:
         """How many visits ask everything about a part of the graph, once."""
@@ -174,6 +179,13 @@ class LinkQuestions:
         seeds = torch.cat([candidate_id, _new(head, candidate_id)])
         return Asked(seeds, torch.stack([*asked, step_tail], dim=1), triple, query)
 
+    def folds(self, number: int, *, seed: int) -> list[Questions]:
+        """Each with those answers that are in its fold; together, a copy of the train edges."""
+        fold = torch.empty_like(self.graph.triple, dtype=torch.int16)
+        for part in edge_chunks(fold.shape[0], 1):
+            fold[part] = fold_of(self.graph.triple[part], folds=number, seed=seed)
+        return [LinkQuestions(only(self.graph, fold == mine)) for mine in range(number)]
+
     def visits(self, query_share: float) -> int:
         return max(1, round(1 / query_share))
 
@@ -229,6 +241,9 @@ class NodeQuestions:
         nothing = step.new_empty(0)
         return Asked(seeds, nothing.view(0, 3), nothing, query)
 
+    def folds(self, number: int, *, seed: int) -> list[Questions]:
+        return [self]
+
     def visits(self, query_share: float) -> int:
         return 1
 
@@ -264,6 +279,18 @@ def link_queries(
         candidate_weight=None,
         step_queries=int(first.sum()),
         step_answers=int(asked.sum()),
+    )
+
+
+def only(graph: Adjacency, stays: Bool[Tensor, " edge"]) -> Adjacency:
+    """Some edges of a graph; triples keep their ids."""
+    before = torch.cat([stays.new_zeros(1, dtype=torch.int64), stays.cumsum(0)])
+    return Adjacency(
+        indptr=before[graph.indptr.long()].to(graph.indptr.dtype),
+        source=graph.source[stays],
+        relation=graph.relation[stays],
+        triple=graph.triple[stays],
+        num_relations=graph.num_relations,
     )
 
 

@@ -13,10 +13,12 @@ from kgscale.batch import NodeQueries, SubgraphBatch
 from kgscale.errors import ConfigError
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.partition import Partition
+from kgscale.graph.propagate import Propagated
 from kgscale.sampling.base import Strategy
 from kgscale.sampling.cluster import ClusterStrategy
 from kgscale.sampling.full_batch import FullBatchStrategy
 from kgscale.sampling.neighbor import NeighborStrategy
+from kgscale.sampling.precomputed import PrecomputedStrategy
 from kgscale.sampling.questions import NodeQuestions, Questions
 from kgscale.sampling.random_nodes import RandomNodesStrategy
 from kgscale.sampling.subgraph import SubgraphStrategy
@@ -101,7 +103,21 @@ def subgraph(graph: Adjacency, layers: int, seed: int, **asks: Questions) -> Sub
     )
 
 
-ALL = [neighbor, full_batch, random_nodes, cluster, subgraph]
+def precomputed(graph: Adjacency, layers: int, seed: int, **asks: Questions) -> PrecomputedStrategy:
+    """Without maps, whose laws are in ``test_precomputed``."""
+    return PrecomputedStrategy(
+        graph=graph,
+        propagate=lambda settings: Propagated([], [], [[]] * settings.folds),
+        num_layers=layers,
+        folds=2 + seed % 2,
+        batch_size=3,
+        candidates=("all", 2)[seed // 2 % 2],
+        seed=seed,
+        **asks,
+    )
+
+
+ALL = [neighbor, full_batch, random_nodes, cluster, subgraph, precomputed]
 STRATEGIES = pytest.mark.parametrize("make", ALL)
 FEW = settings(max_examples=25)
 """Of small graphs, for each of many strategies."""
@@ -216,7 +232,7 @@ def test_a_batch_is_a_pure_function_of_its_coordinates(make: Make) -> None:
     assert questions(first.batch(2, 0, rank=0, world_size=1)) != questions(one)
 
 
-@pytest.mark.parametrize("make", [neighbor, full_batch, subgraph])
+@pytest.mark.parametrize("make", [neighbor, full_batch, subgraph, precomputed])
 @FEW
 @given(graphs(), SEED, st.integers(1, 3), st.integers(0, 2))
 def test_an_epoch_asks_every_train_triple_once_from_each_side(

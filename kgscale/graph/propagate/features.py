@@ -1,0 +1,143 @@
+"""Maps of features: over all relations, over subsets of them, or along meta-paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from kgscale.graph.catalog import EntityType
+from kgscale.graph.propagate.hop import Rows
+from kgscale.graph.propagate.making import Making
+from kgscale.graph.propagate.paths import PathTree
+from kgscale.graph.propagate.profile import write_profile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where propagation starts: the rows of a type."""
+
+    kind: EntityType
+    rows: Rows
+    given: int | None = None
+    """The place of the type if the rows are its features."""
+
+
+def sources(making: Making) -> list[Source]:
+    """The types that have features; the profiles of all entities if none has."""
+    given = making.given
+    if given.features:
+        return [
+            Source(kind=kind, rows=Rows(kind.start, given.features[at]), given=at)
+            for at, kind in enumerate(given.types)
+            if at in given.features
+        ]
+    profile = write_profile(
+        making.aside(),
+        given.graph,
+        making.keep(making.every),
+        given.everything,
+        columns=making.settings.profile,
+        seed=making.settings.seed,
+    )
+    kinds = given.types if making.settings.paths == "metapaths" else [given.everything]
+    return [
+        Source(kind=kind, rows=Rows(kind.start, profile.part(kind.start, kind.stop)))
+        for kind in kinds
+    ]
+
+
+def begin(making: Making, source: Source) -> None:
+    """The map of no hop, for the targets that are of the type."""
+    about = {"name": source.kind.name, "kind": "feature", "source": source.kind.name, "hop": 0}
+    kind = source.kind
+    if source.given is not None:
+        if any(target.start < kind.stop and kind.start < target.stop for target in making.targets):
+            making.new_map(kind, dim=source.rows.dim, given=source.given, **about)
+        return
+    for target in making.targets:
+        first, last = max(target.start, kind.start), min(target.stop, kind.stop)
+        if first < last:
+            making.copy(source.rows, EntityType(name=kind.name, start=first, stop=last), **about)
+
+
+def together(making: Making, source: Source) -> None:
+    """``x^(k) = P x^(k-1)`` for ``k = 1 .. hops``, with one ``P`` or one for each subset.
+
+    SGC (Wu et al. 2019) and SIGN (Frasca et al. 2020) with all relations; NARS (Yu et al. 2020)
+    with subsets. The first hop averages over the neighbours of the source's type, the others
+    over all.
+    """
+    begin(making, source)
+    if making.settings.paths == "all":
+        _hops(making, source, making.every, None)
+        return
+    settings = making.settings
+    chosen = subsets(making.given.graph.num_relations, number=settings.subsets, seed=settings.seed)
+    for number, relations in enumerate(chosen):
+        _hops(making, source, relations.repeat(2), number)
+
+
+def _hops(
+    making: Making, source: Source, relations: Bool[Tensor, " relations"], subset: int | None
+) -> None:
+    x, keep, everything = source.rows, making.keep(relations), making.given.everything
+    name = source.kind.name if subset is None else f"{source.kind.name} by subset {subset}"
+    for hop in range(1, making.settings.hops + 1):
+        about = {
+            "name": f"{hop} hops from {name}" if hop > 1 else f"1 hop from {name}",
+            "kind": "feature",
+            "source": source.kind.name,
+            "hop": hop,
+            "subset": subset,
+        }
+        if hop == making.settings.hops or making.targets == [everything]:
+            for target in making.targets:
+                to = making.hop(making.new_map(target, dim=x.dim, **about), x, keep, target)
+            x = to
+        else:
+            x = making.hop(making.aside(), x, keep, everything)
+            for target in making.targets:
+                making.copy(x, target, **about)
+
+
+def subsets(num_relations: int, *, number: int, seed: int) -> list[Bool[Tensor, " relation"]]:
+    """Random non-empty sets of relations, all non-empty sets alike; the first is that of all."""
+    generator = torch.Generator().manual_seed(seed)
+    found = [torch.ones(num_relations, dtype=torch.bool)]
+    while len(found) < number:
+        drawn = torch.rand(num_relations, generator=generator) < 0.5
+        if drawn.any():
+            found.append(drawn)
+    return found
+
+
+def apart(making: Making, source: Source, tree: PathTree) -> None:
+    """A map for each sequence of relations: the mean over its last edges of means … of features.
+
+    SeHGNN (Yang et al. 2023). What sequences begin with is computed once.
+    """
+    begin(making, source)
+    place = list(making.given.types).index(source.kind)
+    _extend(making, tree, source.kind.name, source.kind.name, source.rows, place, tree.length)
+
+
+def _extend(
+    making: Making, tree: PathTree, source: str, name: str, x: Rows, place: int, left: int
+) -> None:
+    for step in tree.after(place, left):
+        kind = making.given.types[step.target]
+        longer = f"{kind.name}<-{making.given.relation_name(step.relation)}<-{name}"
+        if ends := step.target in tree.ends:
+            hop = tree.length - left + 1
+            path = making.new_map(
+                kind, name=longer, kind="feature", source=source, hop=hop, dim=x.dim
+            )
+        else:
+            path = making.aside()
+        y = making.hop(path, x, making.keep(making.only(step.relation)), kind)
+        _extend(making, tree, source, longer, y, step.target, left - 1)
+        if not ends:
+            path.unlink()
