@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kgscale.batch import Block, FeatureRows
 from kgscale.graph.adjacency import Adjacency
+from kgscale.models.encoders.precomputed import MapEncoder
 from kgscale.models.inputs import EntityInput
 from kgscale.models.link import LinkModel
 from kgscale.models.node import NodeModel
@@ -55,7 +56,11 @@ def embed_graph(
     model.eval()
     relations = model.encoder.relations()
     device = model.encoder.relation.device
-    x = _inputs(model.inputs, graph.indptr.shape[0] - 1, features, device, memory)
+    rows = graph.indptr.shape[0] - 1
+    if isinstance(model.encoder, MapEncoder):
+        x = _mapped(model.inputs, model.encoder, rows, features, memory)
+    else:
+        x = _inputs(model.inputs, rows, features, device, memory)
     for index in range(model.encoder.num_layers):
         out = _matrix(x.shape[0], model.encoder.dim, device, memory)
         for block in row_blocks(graph, device):
@@ -78,6 +83,19 @@ def _inputs(
     for entity_id in torch.split(torch.arange(rows), ROWS):
         given = tuple(part.to(device) for part in features(entity_id))
         x[entity_id[0] : entity_id[-1] + 1] = inputs(entity_id.to(device), given)
+    return x
+
+
+def _mapped(
+    inputs: EntityInput, encoder: MapEncoder, rows: int, features: Features, memory: int
+) -> Vectors:
+    """The vectors of an encoder that reads rows alone."""
+    device = encoder.relation.device
+    x = _matrix(rows, encoder.dim, device, memory)
+    for entity_id in torch.split(torch.arange(rows), ROWS):
+        given = tuple(part.to(device) for part in features(entity_id))
+        out = encoder.rows(inputs(entity_id.to(device)), given)
+        x[entity_id[0] : entity_id[-1] + 1] = out
     return x
 
 

@@ -10,8 +10,9 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kgscale.batch import FeatureRows
+from kgscale.batch import FeatureRows, SubgraphBatch
 from kgscale.errors import ConfigError
+from kgscale.models.encoders import Encoder
 from kgscale.models.entities import EntityTable
 from kgscale.models.linear import glorot_linear
 from kgscale.types import Vectors
@@ -114,6 +115,12 @@ class EntityInput(nn.Module):
         place = self._row[kind].nonzero()[:, 0]
         row = entity_id[place] + self._shift[kind[place]]
         return x.index_add(0, place, self.table(row))
+
+
+def own_inputs(inputs: EntityInput, encoder: Encoder, batch: SubgraphBatch) -> Vectors:
+    """What the entities of a batch bring; features that the encoder reads itself are left to it."""
+    features = () if encoder.reads == "maps" else batch.features
+    return inputs(batch.entity_id, features)  # type: ignore[no-any-return]
 
 
 def _has_row(learned: str, has_features: bool) -> bool:

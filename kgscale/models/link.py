@@ -8,7 +8,7 @@ from torch import nn
 from kgscale.batch import LinkQueries, SubgraphBatch
 from kgscale.models.decoders import Decoder
 from kgscale.models.encoders import Encoder
-from kgscale.models.inputs import EntityInput
+from kgscale.models.inputs import EntityInput, own_inputs
 from kgscale.types import Candidates, EntityVectors, Questions, RelationVectors, Scores, Vectors
 
 
@@ -22,7 +22,7 @@ class LinkModel(nn.Module):
 
     def encode(self, batch: SubgraphBatch) -> tuple[Vectors, RelationVectors]:
         """Vectors of the batch's seeds and of all relations."""
-        return self.encoder(self.inputs(batch.entity_id, batch.features), batch)  # type: ignore[no-any-return]
+        return self.encoder(own_inputs(self.inputs, self.encoder, batch), batch)  # type: ignore[no-any-return]
 
     def question(
         self, entity: EntityVectors, relation: RelationVectors, query: LinkQueries

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from kgscale.batch import NodeQueries, SubgraphBatch
 from kgscale.models.encoders import Encoder
 from kgscale.models.heads import ClassificationHead
-from kgscale.models.inputs import EntityInput
+from kgscale.models.inputs import EntityInput, own_inputs
 
 
 class NodeModel(nn.Module):
@@ -21,6 +21,6 @@ class NodeModel(nn.Module):
     def forward(self, batch: SubgraphBatch) -> Float[Tensor, "query class"]:
         query = batch.query
         assert isinstance(query, NodeQueries)
-        vectors, _ = self.encoder(self.inputs(batch.entity_id, batch.features), batch)
+        vectors, _ = self.encoder(own_inputs(self.inputs, self.encoder, batch), batch)
         logits: Tensor = self.head(vectors[query.node])
         return logits

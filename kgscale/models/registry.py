@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ from kgscale.models.encoders import (
     PyGConvolution,
     RelationalSAGE,
 )
+from kgscale.models.encoders.base import Encoder
+from kgscale.models.encoders.precomputed import NARS, SIGN, MapEncoder, SeHGNN
 from kgscale.models.heads import ClassificationHead
 from kgscale.models.inputs import EntityInput
 from kgscale.models.link import LinkModel
@@ -31,7 +34,18 @@ from kgscale.models.node import NodeModel
 
 ENCODERS: Final = {
     kind.__name__: kind
-    for kind in (EmbeddingOnly, RGCN, CompGCN, RelationalSAGE, RGAT, HGT, PyGConvolution)
+    for kind in (
+        EmbeddingOnly,
+        RGCN,
+        CompGCN,
+        RelationalSAGE,
+        RGAT,
+        HGT,
+        PyGConvolution,
+        SIGN,
+        NARS,
+        SeHGNN,
+    )
 }
 DECODERS: Final = {kind.__name__: kind for kind in (DistMult, ComplEx)}
 _WEIGHTS: Final = "model.safetensors"
@@ -64,15 +78,25 @@ def build_model(spec: dict[str, Any], *, seed: int) -> Model:
         decoder_settings = dict(spec["decoder"])
         last = DECODERS[decoder_settings.pop("name")](**decoder_settings, dim=encoder.dim)
     inputs = EntityInput(
-        types=spec.get("types") or [{"start": 0, "stop": spec["num_entities"], "features": 0}],
+        **_input_settings(spec, encoder),
         dim=encoder.dim,
         scale=encoder_settings.get("scale", 0.1),
         generator=generator,
-        **spec.get("inputs", {}),
     )
     if isinstance(last, ClassificationHead):
         return NodeModel(inputs=inputs, encoder=encoder, head=last)
     return LinkModel(inputs=inputs, encoder=encoder, decoder=last)
+
+
+def _input_settings(spec: Mapping[str, Any], encoder: Encoder) -> dict[str, Any]:
+    types = spec.get("types") or [{"start": 0, "stop": spec["num_entities"], "features": 0}]
+    settings = dict(spec.get("inputs", {}))
+    if isinstance(encoder, MapEncoder):
+        # Features reach it in its maps; learned vectors come on top, if it adds to them.
+        types = [{**kind, "features": 0} for kind in types]
+        if encoder.gain is None:
+            settings["learned"] = "none"
+    return {"types": types, **settings}
 
 
 def save_model(model: nn.Module, spec: dict[str, Any], directory: Path) -> None:

@@ -65,7 +65,7 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def as_table(rows: Sequence[dict[str, Any]], minutes: float) -> Table:
-    """For people; a dash where there is nothing to tell."""
+    """For people; a hyphen where there is nothing to tell."""
     metric, seeds, target = (rows[0][name] for name in ("metric", "seeds", "target"))
     title = f"Strategies after {minutes:g} minutes of training, {seeds} seeds each"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
@@ -94,4 +94,4 @@ def as_table(rows: Sequence[dict[str, Any]], minutes: float) -> Table:
 
 
 def _told(value: float | None, form: str) -> str:
-    return "–" if value is None else form.format(value)
+    return "-" if value is None else form.format(value)

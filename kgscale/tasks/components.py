@@ -20,6 +20,7 @@ from kgscale.models.registry import DECODERS, ENCODERS
 from kgscale.sampling.cluster import ClusterStrategy
 from kgscale.sampling.full_batch import FullBatchStrategy
 from kgscale.sampling.neighbor import NeighborStrategy
+from kgscale.sampling.precomputed import PrecomputedStrategy
 from kgscale.sampling.random_nodes import RandomNodesStrategy
 from kgscale.sampling.subgraph import SubgraphStrategy
 from kgscale.tasks.schema import check_arguments
@@ -33,6 +34,7 @@ GROUPS: Final[dict[str, tuple[type, ...]]] = {
         SubgraphStrategy,
         FullBatchStrategy,
         RandomNodesStrategy,
+        PrecomputedStrategy,
     ),
     "encoder": tuple(ENCODERS.values()),
     "decoder": tuple(DECODERS.values()),
@@ -41,8 +43,8 @@ GROUPS: Final[dict[str, tuple[type, ...]]] = {
     "optimizer": (VectorOptimizer,),
 }
 GIVEN: Final[dict[str, tuple[str, ...]]] = {
-    "strategy": ("graph", "questions", "partition", "num_layers", "seed"),
-    "encoder": ("num_relations", "generator"),
+    "strategy": ("graph", "questions", "partition", "propagate", "num_layers", "seed"),
+    "encoder": ("num_relations", "maps", "generator"),
     "decoder": ("dim",),
     "classifier": ("dim", "num_classes", "generator"),
     "optimizer": ("tables", "vectors", "weights"),

@@ -13,12 +13,13 @@ from kgscale.inference.popularity import popularity_ranker
 from kgscale.inference.predict import Prediction, Predictor, table
 from kgscale.sampling.base import Strategy
 from kgscale.tasks import show
+from kgscale.tasks.assembly import assemble
 from kgscale.tasks.components import build, component
 from kgscale.tasks.directory import write_json, write_predictions
 from kgscale.tasks.parts import GraphParts
 from kgscale.tasks.schema import from_settings
 from kgscale.tasks.settings import PenaltySettings, RunSettings
-from kgscale.tasks.training import Training, model_of, strategy_of
+from kgscale.tasks.training import Training
 from kgscale.training.link import LinkPrediction
 
 
@@ -37,21 +38,22 @@ class LinkTraining(Training):
         cls, settings: RunSettings, parts: GraphParts
     ) -> tuple[LinkPrediction, Strategy, dict[str, Any]]:
         kind, arguments = component("decoder", settings.groups["decoder"])
-        model, spec = model_of(settings, parts, {"decoder": {"name": kind.__name__, **arguments}})
+        decoder = {"name": kind.__name__, **arguments}
+        found = assemble(settings, parts, {"decoder": decoder})
         loss = dict(settings.groups["loss"] or {})
         penalty = from_settings("loss", PenaltySettings, {"n3": loss.pop("n3", 0.0)})
         module = LinkPrediction(
-            model=model,
+            model=found.model,
             loss=build("loss", loss),
             optimizer=partial(build, "optimizer", settings.groups["optimizer"]),
             graph=parts.graph,
-            features=parts.features,
+            features=found.features,
             known=KnownFacts(parts.known),
             valid=parts.valid,
             n3=penalty.n3,
             memory=settings.memory,
         )
-        return module, strategy_of(settings, parts, model), spec
+        return module, found.strategy, found.spec
 
     @cached_property
     def predictor(self) -> Predictor:

@@ -14,11 +14,12 @@ from kgscale.inference.classify import Labeller, class_metrics, evaluate_nodes, 
 from kgscale.sampling.base import Strategy
 from kgscale.sampling.questions import NodeQuestions
 from kgscale.tasks import show
+from kgscale.tasks.assembly import assemble
 from kgscale.tasks.components import build, component
 from kgscale.tasks.directory import write_json, write_pieces
 from kgscale.tasks.parts import GraphParts
 from kgscale.tasks.settings import RunSettings
-from kgscale.tasks.training import Training, model_of, strategy_of
+from kgscale.tasks.training import Training
 from kgscale.training.node import NodeClassification
 
 _PIECE: Final = 1 << 16
@@ -53,17 +54,17 @@ class NodeTraining(Training):
         assert labels is not None
         _, arguments = component("classifier", settings.groups["classifier"])
         head = {"num_classes": len(labels.names), **arguments}
-        model, spec = model_of(settings, parts, {"head": head})
+        questions = NodeQuestions(*labels.of("train"))
+        found = assemble(settings, parts, {"head": head}, questions)
         module = NodeClassification(
-            model=model,
+            model=found.model,
             optimizer=partial(build, "optimizer", settings.groups["optimizer"]),
             graph=parts.graph,
-            features=parts.features,
+            features=found.features,
             valid=labels.of("valid"),
             memory=settings.memory,
         )
-        questions = NodeQuestions(*labels.of("train"))
-        return module, strategy_of(settings, parts, model, questions), spec
+        return module, found.strategy, found.spec
 
     @cached_property
     def labeller(self) -> Labeller:

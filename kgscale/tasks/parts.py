@@ -14,8 +14,10 @@ from kgscale.graph.catalog import EntityType
 from kgscale.graph.gather import StoredFeatures
 from kgscale.graph.labels import NodeLabels
 from kgscale.graph.partition import Partition, partition
+from kgscale.graph.propagate import MapSpec, Propagated, Propagation, propagate
 from kgscale.graph.store import GraphStore
 from kgscale.inference.embed import Features, no_features
+from kgscale.sampling.precomputed import Propagator
 from kgscale.types import Triples
 
 
@@ -32,6 +34,7 @@ class GraphParts:
     """Storage types with ``name``, ``start``, ``stop`` and the number of ``features``."""
     features: Features
     partition: Callable[..., Partition]
+    propagate: Propagator
 
     @classmethod
     def of(cls, store: GraphStore) -> GraphParts:
@@ -47,6 +50,7 @@ class GraphParts:
             ],
             features=stored_features(store),
             partition=partial(partition, store),
+            propagate=partial(propagate, store),
         )
 
     @classmethod
@@ -73,6 +77,7 @@ class GraphParts:
             types=[_type(EntityType(name="", start=0, stop=2), 0)],
             features=no_features,
             partition=_unused,
+            propagate=_one_map,
         )
 
     @property
@@ -88,6 +93,12 @@ def stored_features(store: GraphStore) -> Features:
 
 def _type(kind: EntityType, features: int) -> dict[str, Any]:
     return {"name": kind.name, "start": kind.start, "stop": kind.stop, "features": features}
+
+
+def _one_map(settings: Propagation) -> Propagated:
+    spec = MapSpec(name="", kind="feature", source="", hop=settings.hops, dim=1, start=0, stop=2)
+    rows = [torch.zeros(2, 1)]
+    return Propagated([spec], rows, [rows] * settings.folds)
 
 
 def _unused(**_: Any) -> Partition:

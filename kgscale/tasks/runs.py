@@ -11,6 +11,7 @@ import torch
 
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.known import KnownFacts
+from kgscale.graph.propagate import Propagation, propagate
 from kgscale.graph.store import GraphStore
 from kgscale.inference.classify import Labeller, evaluate_nodes
 from kgscale.inference.embed import GraphVectors, embed_graph
@@ -47,6 +48,8 @@ class Run(ABC):
     def vectors(self) -> GraphVectors:
         """Of all entities, from all train edges."""
         features = stored_features(self.store)
+        if "propagation" in self.spec:
+            features = propagate(self.store, Propagation(**self.spec["propagation"])).gather
         return embed_graph(
             self.model, self.store.adjacency(), memory=self.memory, features=features
         )

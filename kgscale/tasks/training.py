@@ -13,9 +13,8 @@ from rich.console import Console
 
 from kgscale.data.audit import Tell, silent
 from kgscale.graph.store import GraphStore, prepare
-from kgscale.models.registry import Model, build_model, save_model
+from kgscale.models.registry import save_model
 from kgscale.sampling.base import Strategy
-from kgscale.sampling.questions import Questions
 from kgscale.tasks import show
 from kgscale.tasks.components import build, component
 from kgscale.tasks.directory import revision, versions, write_json
@@ -107,7 +106,10 @@ class Training(ABC):
         show.sentence(self.console, self.strategy.describe())
         trainer = self.settings.trainer
         data = GraphData(
-            self.strategy, workers=trainer.workers, ahead=trainer.ahead, features=parts.features
+            self.strategy,
+            workers=trainer.workers,
+            ahead=trainer.ahead,
+            features=parts.features,
         )
         return fit(
             self.module,
@@ -170,37 +172,6 @@ class Training(ABC):
             "versions": versions(),
             "revision": revision(),
         }
-
-
-def model_of(
-    settings: RunSettings, parts: GraphParts, last: Mapping[str, Any]
-) -> tuple[Model, dict[str, Any]]:
-    """A fresh model and its specification; ``last`` is what follows the encoder."""
-    kind, arguments = component("encoder", settings.groups["encoder"])
-    spec: dict[str, Any] = {
-        "num_entities": parts.num_entities,
-        "num_relations": parts.graph.num_relations,
-        "types": parts.types,
-        "inputs": settings.inputs.arguments(),
-        "encoder": {"name": kind.__name__, **arguments},
-        **last,
-    }
-    return build_model(spec, seed=settings.seed), spec
-
-
-def strategy_of(
-    settings: RunSettings, parts: GraphParts, model: Model, questions: Questions | None = None
-) -> Strategy:
-    strategy: Strategy = build(
-        "strategy",
-        settings.groups["strategy"],
-        graph=parts.graph,
-        questions=questions,
-        partition=parts.partition,
-        num_layers=model.encoder.num_layers,
-        seed=settings.seed,
-    )
-    return strategy
 
 
 def prepared(settings: RunSettings, *, tell: Tell = silent) -> GraphStore:

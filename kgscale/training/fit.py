@@ -107,7 +107,12 @@ def fit(
     stop = StopOnSignal()
     interrupted = None
     with _quiet(), torch.random.fork_rng(), stop.listening():
-        trainer = _trainer(directory, settings, module, [*best, LogMinutes(clock_of(settings)), ShowProgress(console), stop])
+        trainer = _trainer(
+            directory,
+            settings,
+            module,
+            [*best, LogMinutes(clock_of(settings)), ShowProgress(console), stop],
+        )
         torch.manual_seed(mix_seed(seed, rank()))
         try:
             trainer.fit(module, datamodule=data)

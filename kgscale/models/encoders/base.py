@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Final, Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float, Int64
@@ -33,6 +33,9 @@ class Encoder(nn.Module, ABC):
         num_layers: hops that a vector can see.
         scale: standard deviation of the initial relation vectors.
     """
+
+    reads: ClassVar[str] = "edges"
+    """``edges``, or ``maps``: rows that a propagation has made beforehand."""
 
     def __init__(
         self,

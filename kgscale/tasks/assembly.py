@@ -1,0 +1,94 @@
+"""A model and a strategy that fit each other, from settings and what they see of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kgscale.errors import ConfigError
+from kgscale.inference.embed import Features
+from kgscale.models.registry import Model, build_model
+from kgscale.sampling.base import Strategy
+from kgscale.sampling.precomputed import PrecomputedStrategy
+from kgscale.sampling.questions import Questions
+from kgscale.tasks.components import build, component
+from kgscale.tasks.parts import GraphParts
+from kgscale.tasks.settings import RunSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assembly:
+    """What a task trains, and how it sees the graph."""
+
+    model: Model
+    strategy: Strategy
+    spec: dict[str, Any]
+    """From which the model is built again."""
+    features: Features
+    """What inference gives the model: stored features, or propagated ones."""
+
+
+def assemble(
+    settings: RunSettings,
+    parts: GraphParts,
+    last: Mapping[str, Any],
+    questions: Questions | None = None,
+) -> Assembly:
+    """Put a fresh model and its strategy together; ``last`` is what follows the encoder.
+
+    Raises:
+        ConfigError: the strategy makes nothing that the encoder could read.
+    """
+    kind, arguments = component("encoder", settings.groups["encoder"])
+    spec: dict[str, Any] = {
+        "num_entities": parts.num_entities,
+        "num_relations": parts.graph.num_relations,
+        "types": parts.types,
+        "inputs": settings.inputs.arguments(),
+        "encoder": {"name": kind.__name__, **arguments},
+        **last,
+    }
+    strategy_kind, _ = component("strategy", settings.groups["strategy"])
+    _check_fit(kind, strategy_kind)
+    if strategy_kind is not PrecomputedStrategy:
+        model = build_model(spec, seed=settings.seed)
+        strategy = _strategy(settings, parts, model.encoder.num_layers, questions)
+        return Assembly(model=model, strategy=strategy, spec=spec, features=parts.features)
+    strategy = _strategy(settings, parts, 0, questions)
+    assert isinstance(strategy, PrecomputedStrategy)
+    spec["encoder"]["maps"] = strategy.maps.specs()
+    spec["propagation"] = asdict(strategy.settings)
+    model = build_model(spec, seed=settings.seed)
+    return Assembly(model=model, strategy=strategy, spec=spec, features=strategy.maps.gather)
+
+
+def _check_fit(encoder: type, strategy: type) -> None:
+    precomputed = strategy is PrecomputedStrategy
+    reads_maps = getattr(encoder, "reads", None) == "maps"
+    if precomputed and not reads_maps:
+        raise ConfigError(
+            f"strategy=precomputed has no edges in a step, and {encoder.__name__} learns from"
+            " messages along edges; use encoder=sign (or nars, sehgnn), or strategy=neighbor"
+        )
+    if reads_maps and not precomputed:
+        raise ConfigError(
+            f"{encoder.__name__} reads features that were propagated beforehand, which no step of"
+            f" {strategy.__name__} has; use strategy=precomputed, or encoder=rgcn"
+        )
+
+
+def _strategy(
+    settings: RunSettings, parts: GraphParts, num_layers: int, questions: Questions | None
+) -> Strategy:
+    strategy: Strategy = build(
+        "strategy",
+        settings.groups["strategy"],
+        graph=parts.graph,
+        questions=questions,
+        partition=parts.partition,
+        propagate=parts.propagate,
+        num_layers=num_layers,
+        seed=settings.seed,
+    )
+    return strategy
