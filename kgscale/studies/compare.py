@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,7 +34,7 @@ class CompareSettings:
     strategies: Sequence[str]
     seeds: Sequence[int]
     minutes: float
-    own: Mapping[str, Any] = field(default_factory=dict)
+    own: Mapping[str, Any] | None = None
     target: float | None = None
     sizes: Sequence[int] = ()
 
@@ -47,7 +47,7 @@ class CompareSettings:
             raise ConfigError(f"compare.minutes needs a positive number, got {self.minutes}")
         for seed in self.seeds:
             at_least("compare.seeds", seed, 0)
-        for name in sorted(self.own.keys() - set(self.strategies)):
+        for name in sorted((self.own or {}).keys() - set(self.strategies)):
             raise ConfigError(
                 f"compare.own has {name!r}, which is none of compare.strategies"
                 f" ({', '.join(self.strategies)})"
@@ -81,10 +81,15 @@ class Comparison:
         self.directory, self.console = directory, console
 
     def settings_of(self, strategy: str, seed: int, *more: str) -> Settings:
-        """Equal but for the strategy and the seed."""
-        composed = copy.deepcopy(self.compose([f"strategy={strategy}", f"seed={seed}", *more]))
+        """Equal but for the strategy and the seed; what has no messages gets an encoder of rows."""
+        chosen = [f"strategy={strategy}", f"seed={seed}", *more]
+        composed = self.compose(chosen)
+        kind, _ = component("encoder", composed["encoder"])
+        if strategy == "precomputed" and kind.reads != "maps":
+            composed = self.compose(["encoder=sign", *chosen])
+        composed = copy.deepcopy(composed)
         composed.pop("compare")
-        own = self.settings.own.get(strategy, {})
+        own = (self.settings.own or {}).get(strategy, {})
         if not isinstance(own, Mapping):
             raise ConfigError(f"compare.own.{strategy} needs a mapping, got {own!r}")
         composed["strategy"].update(own)
