@@ -109,6 +109,7 @@ class PrecomputedStrategy:
     def describe(self) -> str:
         settings = self.settings
         asked, among = self.questions.describe(self.candidates)
+        hops = "1 hop" if settings.hops == 1 else f"{settings.hops} hops"
         folds = (
             f" without the triples of the fold ({settings.folds} in all) that holds the answers"
             if settings.folds
@@ -116,7 +117,7 @@ class PrecomputedStrategy:
         )
         return (
             f"Precomputed: every epoch {asked}, {self.batch_size:,} a step, from features"
-            f" propagated {settings.hops} hops over {OVER[settings.paths]}{folds}{among}."
+            f" propagated {hops} over {OVER[settings.paths]}{folds}{among}."
         )
 
     def report(self) -> dict[str, float]:

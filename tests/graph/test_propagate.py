@@ -179,6 +179,8 @@ def test_subsets(graph: Graph, seed: int) -> None:
     assert torch.equal(maps.pop(("a", 0)), given.features[0])
     chosen = subsets(graph[2], number=3, seed=seed)
     assert chosen[0].all()
+    assert all(subset.any() for subset in chosen)
+    assert len({tuple(subset.tolist()) for subset in chosen}) == min(3, 2 ** graph[2] - 1)
     for number, subset in enumerate(chosen):
         relations = set(subset.repeat(2).nonzero()[:, 0].tolist())
         x, step = padded(given, 0), mean(edges(given, relations))

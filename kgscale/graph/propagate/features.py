@@ -104,12 +104,12 @@ def _hops(
 
 
 def subsets(num_relations: int, *, number: int, seed: int) -> list[Bool[Tensor, " relation"]]:
-    """Random non-empty sets of relations, all non-empty sets alike; the first is that of all."""
+    """Distinct random non-empty sets of relations, or all that there are; that of all first."""
     generator = torch.Generator().manual_seed(seed)
     found = [torch.ones(num_relations, dtype=torch.bool)]
-    while len(found) < number:
+    while len(found) < min(number, 2**num_relations - 1):
         drawn = torch.rand(num_relations, generator=generator) < 0.5
-        if drawn.any():
+        if drawn.any() and not any(torch.equal(drawn, other) for other in found):
             found.append(drawn)
     return found
 
