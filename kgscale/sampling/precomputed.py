@@ -48,6 +48,7 @@ class PrecomputedStrategy:
         hops: steps of the longest map.
         paths: over which relations, see :class:`Propagation`.
         normalize: mean over in-edges, or symmetric with self loops.
+        normalize_rows: divide an entity's features by the sum of their absolute values first.
         subsets: how many subsets of the relations with ``paths=subsets``.
         label_hops: steps that train labels go, for questions about nodes.
         folds: of the train triples, for questions about links.
@@ -68,6 +69,7 @@ class PrecomputedStrategy:
         hops: int = 2,
         paths: Paths = "all",
         normalize: Normalize = "mean",
+        normalize_rows: bool = False,
         subsets: int = 8,
         label_hops: int = 0,
         folds: int = 4,
@@ -85,6 +87,7 @@ class PrecomputedStrategy:
             hops=hops,
             paths=paths,
             normalize=normalize,
+            normalize_rows=normalize_rows,
             subsets=subsets,
             label_hops=label_hops,
             folds=folds if hidden else 0,
@@ -109,6 +112,7 @@ class PrecomputedStrategy:
     def describe(self) -> str:
         settings = self.settings
         asked, among = self.questions.describe(self.candidates)
+        hops = "1 hop" if settings.hops == 1 else f"{settings.hops} hops"
         folds = (
             f" without the triples of the fold ({settings.folds} in all) that holds the answers"
             if settings.folds
@@ -116,7 +120,7 @@ class PrecomputedStrategy:
         )
         return (
             f"Precomputed: every epoch {asked}, {self.batch_size:,} a step, from features"
-            f" propagated {settings.hops} hops over {OVER[settings.paths]}{folds}{among}."
+            f" propagated {hops} over {OVER[settings.paths]}{folds}{among}."
         )
 
     def report(self) -> dict[str, float]:

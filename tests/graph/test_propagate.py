@@ -147,6 +147,16 @@ def test_symmetric_with_self_loops(graph: Graph, seed: int) -> None:
     close(maps["2 hops from a", 0], step @ step @ padded(given, 0))
 
 
+def test_rows_are_normalised_before_they_are_propagated() -> None:
+    given = typed((torch.tensor([[0, 0, 1], [1, 0, 2], [0, 0, 4]]), 5, 1), 1, featured=2)
+    x = {at: torch.nn.functional.normalize(x, p=1.0) for at, x in given.features.items()}
+    one = dense_maps(made(given, Propagation(hops=2, folds=2, normalize_rows=True)))
+    other = dense_maps(made(replace(given, features=x), Propagation(hops=2, folds=2)))
+    assert one.keys() == other.keys()
+    for key, rows in one.items():
+        close(rows, other[key].double())
+
+
 @FEW
 @given(graphs(), st.integers(0, 99), st.booleans(), st.integers(1, 2))
 def test_metapaths(graph: Graph, seed: int, links: bool, featured: int) -> None:
@@ -179,6 +189,8 @@ def test_subsets(graph: Graph, seed: int) -> None:
     assert torch.equal(maps.pop(("a", 0)), given.features[0])
     chosen = subsets(graph[2], number=3, seed=seed)
     assert chosen[0].all()
+    assert all(subset.any() for subset in chosen)
+    assert len({tuple(subset.tolist()) for subset in chosen}) == min(3, 2 ** graph[2] - 1)
     for number, subset in enumerate(chosen):
         relations = set(subset.repeat(2).nonzero()[:, 0].tolist())
         x, step = padded(given, 0), mean(edges(given, relations))

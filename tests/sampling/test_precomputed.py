@@ -106,7 +106,7 @@ def test_nodes_need_no_folds_and_may_read_labels() -> None:
 
 def test_what_is_said_of_it() -> None:
     text = strategy(ingredients(GRAPH), folds=3).describe()
-    assert "propagated 1 hops over all relations together" in text
+    assert "propagated 1 hop over all relations together" in text
     assert "the fold (3 in all)" in text
     assert strategy(ingredients(GRAPH)).report() == {}
     with pytest.raises(ConfigError, match=r"strategy\.folds needs an int of at least 2, got 1"):

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from kgscale.graph.catalog import EntityType
-from kgscale.graph.propagate.hop import Rows
+from kgscale.graph.propagate.hop import Rows, copy_rows
 from kgscale.graph.propagate.making import Making
 from kgscale.graph.propagate.paths import PathTree
 from kgscale.graph.propagate.profile import write_profile
@@ -29,11 +29,7 @@ def sources(making: Making) -> list[Source]:
     """The types that have features; the profiles of all entities if none has."""
     given = making.given
     if given.features:
-        return [
-            Source(kind=kind, rows=Rows(kind.start, given.features[at]), given=at)
-            for at, kind in enumerate(given.types)
-            if at in given.features
-        ]
+        return [_featured(making, at) for at in sorted(given.features)]
     profile = write_profile(
         making.aside(),
         given.graph,
@@ -47,6 +43,14 @@ def sources(making: Making) -> list[Source]:
         Source(kind=kind, rows=Rows(kind.start, profile.part(kind.start, kind.stop)))
         for kind in kinds
     ]
+
+
+def _featured(making: Making, at: int) -> Source:
+    kind, features = making.given.types[at], making.given.features[at]
+    rows = Rows(kind.start, features)
+    if not making.settings.normalize_rows:
+        return Source(kind=kind, rows=rows, given=at)
+    return Source(kind=kind, rows=copy_rows(making.aside(), rows, kind, normalize=True))
 
 
 def begin(making: Making, source: Source) -> None:
@@ -104,12 +108,12 @@ def _hops(
 
 
 def subsets(num_relations: int, *, number: int, seed: int) -> list[Bool[Tensor, " relation"]]:
-    """Random non-empty sets of relations, all non-empty sets alike; the first is that of all."""
+    """Distinct random non-empty sets of relations, or all that there are; that of all first."""
     generator = torch.Generator().manual_seed(seed)
     found = [torch.ones(num_relations, dtype=torch.bool)]
-    while len(found) < number:
+    while len(found) < min(number, 2**num_relations - 1):
         drawn = torch.rand(num_relations, generator=generator) < 0.5
-        if drawn.any():
+        if drawn.any() and not any(torch.equal(drawn, other) for other in found):
             found.append(drawn)
     return found
 

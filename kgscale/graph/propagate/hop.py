@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
+from torch.nn import functional
 
 from kgscale.data.spool import NpyWriter
 from kgscale.graph.adjacency import Adjacency
@@ -66,12 +67,15 @@ def write_rows(
     return Rows(within.start, open_rows(path))
 
 
-def copy_rows(path: Path, x: Rows, within: EntityType) -> Rows:
+def copy_rows(path: Path, x: Rows, within: EntityType, *, normalize: bool = False) -> Rows:
+    """Some rows as they are, or each divided by the sum of its absolute values."""
     step = max(1, BYTES // (4 * x.dim))
     parts = (
         x.part(first, min(first + step, within.stop))
         for first in range(within.start, within.stop, step)
     )
+    if normalize:
+        parts = (functional.normalize(part.float(), p=1.0, dim=1) for part in parts)
     return write_rows(path, within, x.dim, x.value.dtype, parts)
 
 

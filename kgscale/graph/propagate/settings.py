@@ -31,6 +31,8 @@ class Propagation:
     of them (NARS), or over each sequence of relations by itself (SeHGNN)."""
     normalize: Normalize = "mean"
     """The mean over in-edges; or symmetric with self loops, for ``all`` of one type of entity."""
+    normalize_rows: bool = False
+    """Divide an entity's features by the sum of their absolute values first."""
     subsets: int = 8
     """How many subsets, the first of which is all relations."""
     label_hops: int = 0
@@ -79,6 +81,8 @@ class Propagation:
             told["subsets"] = self.subsets
         if profiled:
             told["profile"] = self.profile
+        else:
+            told["normalize_rows"] = self.normalize_rows
         if self.folds or profiled or self.paths == "subsets":
             told["seed"] = self.seed
         return told

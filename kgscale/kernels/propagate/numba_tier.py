@@ -10,10 +10,14 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-from kgscale.kernels.compile import compiled
+from kgscale.kernels.compile import compiled, prefetch
 from kgscale.kernels.sample.numba_tier import mix
 
 U = np.uint64
+AHEAD = 6
+"""Edges between asking for a source's row and reading it."""
+CACHE_LINE, NEAR = 64, 1024
+"""Bytes; so much of a row is asked for, what follows the processor guesses by itself."""
 
 
 @intrinsic
@@ -61,10 +65,15 @@ def propagate(
 ):
     """Rows ``start .. stop``; empty ``scale`` and ``times`` stand for ones and zeros."""
     rows, dim = x.shape
+    last = source.shape[0] - 1
+    line, near = CACHE_LINE // x.itemsize, min(dim, NEAR // x.itemsize)
     for i in range(start, stop):
         total[i] = 0
         kept = 0
         for e in range(indptr[i], indptr[i + 1]):
+            k = min(max(np.int64(source[min(e + AHEAD, last)]) - first, 0), rows - 1)
+            for c in range(0, near, line):
+                prefetch(x, k * dim + c)
             j = np.int64(source[e]) - first
             if not mask[relation[e]] or j < 0 or j >= rows:
                 continue
