@@ -14,6 +14,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from kgscale.errors import ConfigError, ResourceError
+from kgscale.models.encoders.precomputed import MapEncoder
 from kgscale.studies.record import Record, read_record
 from kgscale.tasks import show
 from kgscale.tasks.components import component
@@ -85,7 +86,7 @@ class Comparison:
         chosen = [f"strategy={strategy}", f"seed={seed}", *more]
         composed = self.compose(chosen)
         kind, _ = component("encoder", composed["encoder"])
-        if strategy == "precomputed" and kind.reads != "maps":
+        if strategy == "precomputed" and not issubclass(kind, MapEncoder):
             composed = self.compose(["encoder=sign", *chosen])
         composed = copy.deepcopy(composed)
         composed.pop("compare")

@@ -8,6 +8,7 @@ from typing import Any
 
 from kgscale.errors import ConfigError
 from kgscale.inference.embed import Features
+from kgscale.models.encoders.precomputed import MapEncoder
 from kgscale.models.registry import Model, build_model
 from kgscale.sampling.base import Strategy
 from kgscale.sampling.precomputed import PrecomputedStrategy
@@ -65,7 +66,7 @@ def assemble(
 
 def _check_fit(encoder: type, strategy: type) -> None:
     precomputed = strategy is PrecomputedStrategy
-    reads_maps = getattr(encoder, "reads", None) == "maps"
+    reads_maps = issubclass(encoder, MapEncoder)
     if precomputed and not reads_maps:
         raise ConfigError(
             f"strategy=precomputed has no edges in a step, and {encoder.__name__} learns from"

@@ -23,6 +23,7 @@ STRATEGIES = {
     "cluster": ("strategy.parts=8", "strategy.per_batch=4", "strategy.method=ldg"),
     "random_nodes": ("strategy.batch_size=200",),
     "subgraph": ("strategy.size=16", "strategy.batch_size=64"),
+    "precomputed": ("encoder=sign", "strategy.paths=metapaths", "strategy.label_hops=2"),
 }
 Train = Callable[..., NodeRun]
 
@@ -145,6 +146,12 @@ def test_a_graph_without_labels_is_refused(train: Train, tmp_path: Path) -> None
 def test_a_setting_of_another_task_is_refused(train: Train) -> None:
     with pytest.raises(ConfigError, match="decoder is a setting of task=link_prediction"):
         train("decoder=complex")
+
+
+@pytest.mark.parametrize("pair", [("precomputed", "rgcn"), ("neighbor", "sehgnn")])
+def test_what_makes_no_sense_together_is_refused(train: Train, pair: tuple[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"use (encoder=sign|strategy=precomputed)"):
+        train(f"strategy={pair[0]}", f"encoder={pair[1]}")
 
 
 def test_commands_on_a_finished_run(
