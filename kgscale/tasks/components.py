@@ -22,6 +22,7 @@ from kgscale.sampling.full_batch import FullBatchStrategy
 from kgscale.sampling.neighbor import NeighborStrategy
 from kgscale.sampling.random_nodes import RandomNodesStrategy
 from kgscale.sampling.subgraph import SubgraphStrategy
+from kgscale.tasks.plan.auto import AutoStrategy
 from kgscale.tasks.schema import check_arguments
 from kgscale.training.optimizers import VectorOptimizer
 
@@ -33,6 +34,7 @@ GROUPS: Final[dict[str, tuple[type, ...]]] = {
         SubgraphStrategy,
         FullBatchStrategy,
         RandomNodesStrategy,
+        AutoStrategy,
     ),
     "encoder": tuple(ENCODERS.values()),
     "decoder": tuple(DECODERS.values()),
