@@ -19,7 +19,7 @@ from kgscale.errors import ConfigError
 from kgscale.types import Candidates, Questions, Scores
 
 Scalar = Float[Tensor, ""]
-_LOGITS: Final = 1 << 22
+LOGITS: Final = 1 << 22
 """Scores that the fused softmax keeps at a time: 16 MiB, about a processor's last cache."""
 
 
@@ -90,7 +90,7 @@ class _FusedSoftmax(torch.autograd.Function):
         factor = candidate.to(dtype)
         grad_question, grad_candidate = torch.empty_like(question), torch.zeros_like(candidate)
         loss = question.new_zeros(())
-        rows = max(1, _LOGITS // candidate.shape[0])
+        rows = max(1, LOGITS // candidate.shape[0])
         ends = torch.searchsorted(
             answer_query, torch.arange(0, question.shape[0] + rows, rows, device=answer.device)
         )

@@ -56,7 +56,7 @@ def test_a_weight_of_two_is_a_candidate_listed_twice() -> None:
 def test_fused_softmax_equals_the_plain_one_with_gradients(
     rows: int, weighted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(losses, "_LOGITS", rows * CANDIDATES)
+    monkeypatch.setattr(losses, "LOGITS", rows * CANDIDATES)
     asked = query(torch.rand(CANDIDATES) + 0.5 if weighted else None)
     question = torch.randn(QUERIES, 5, requires_grad=True)
     candidate = torch.randn(CANDIDATES, 5, requires_grad=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Int64
 from torch import Tensor
 
 from kgscale.types import EdgeSource, EdgeType, Indptr
@@ -30,6 +30,10 @@ class Adjacency:
     triple: Int[Tensor, " edge"]
     """Row of the triple in train, or in train, valid and test one after the other."""
     num_relations: int
+
+    def degree(self, entity: Int64[Tensor, " entity"]) -> Int[Tensor, " entity"]:
+        """In-edges of some entities; what all have would cost the whole graph's memory."""
+        return self.indptr[entity + 1] - self.indptr[entity]
 
     @classmethod
     def open(cls, directory: Path, prefix: str, num_relations: int) -> Adjacency:

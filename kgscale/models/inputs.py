@@ -59,6 +59,7 @@ class EntityInput(nn.Module):
         self.dim, self.normalize, self.dropout = dim, normalize, nn.Dropout(dropout)
         featured = [kind["features"] > 0 for kind in types]
         rows = [_has_row(learned, has) for has in featured]
+        self.learned_types: tuple[bool, ...] = tuple(rows)
         size = [kind["stop"] - kind["start"] for kind in types]
         self.table = None
         if any(rows):

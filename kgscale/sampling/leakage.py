@@ -37,8 +37,9 @@ def hide_asked(
         sample.hop_size,
         sample.hop_edges,
     )
+    entity_id = sample.entity_id.long()
     return SubgraphBatch(
-        entity_id=sample.entity_id.long(),
+        entity_id=entity_id,
         indptr=indptr,
         source=source,
         relation=relation,
@@ -46,7 +47,7 @@ def hide_asked(
         hop_size=sample.hop_size,
         hop_edges=hop_edges,
         query=query,
-        degree=graph.indptr.diff()[sample.entity_id.long()],
+        degree=graph.degree(entity_id),
     )
 
 

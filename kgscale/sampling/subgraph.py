@@ -90,7 +90,7 @@ class SubgraphStrategy(SeedStrategy):
             hop_size=(seeds, *(entities,) * layers),
             hop_edges=(int(sample.indptr[seeds]), *(edges,) * (layers - 1))[:layers],
             query=asked.query(Positions(asked.seeds)),
-            degree=self.graph.indptr.diff()[sample.entity_id],
+            degree=self.graph.degree(sample.entity_id),
         )
 
     def _sample(self, asked: Asked, *, seed: int) -> EgoSample:

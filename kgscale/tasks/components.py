@@ -23,6 +23,7 @@ from kgscale.sampling.neighbor import NeighborStrategy
 from kgscale.sampling.precomputed import PrecomputedStrategy
 from kgscale.sampling.random_nodes import RandomNodesStrategy
 from kgscale.sampling.subgraph import SubgraphStrategy
+from kgscale.tasks.plan.auto import AutoStrategy
 from kgscale.tasks.schema import check_arguments
 from kgscale.training.optimizers import VectorOptimizer
 
@@ -35,6 +36,7 @@ GROUPS: Final[dict[str, tuple[type, ...]]] = {
         FullBatchStrategy,
         RandomNodesStrategy,
         PrecomputedStrategy,
+        AutoStrategy,
     ),
     "encoder": tuple(ENCODERS.values()),
     "decoder": tuple(DECODERS.values()),

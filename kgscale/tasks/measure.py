@@ -27,6 +27,8 @@ from kgscale.errors import ConfigError, DataError, KgscaleError, ResourceError
 from kgscale.sampling.base import Strategy
 from kgscale.tasks.memory import Memory, anonymous_bytes, release, release_at_once
 from kgscale.tasks.parts import GraphParts
+from kgscale.tasks.plan.choose import make_plan
+from kgscale.tasks.plan.planner import auto_of
 from kgscale.tasks.settings import RunSettings
 from kgscale.tasks.start import TASKS, threads
 from kgscale.tasks.training import prepared
@@ -34,6 +36,8 @@ from kgscale.training.module import GraphModule, clip_gradients
 
 WARM_UP: Final = 3
 STEPS: Final = 5
+PATIENCE: Final = 30.0
+"""Seconds after which no more steps are begun."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,12 +178,15 @@ def measure_here(settings: Mapping[str, Any]) -> StepCost:
     TASKS[checked.task.name].check(store)
     release()
     before = anonymous_bytes()
+    if auto_of(checked) is not None:
+        assemble, parts = TASKS[checked.task.name].assemble, GraphParts.of(store)
+        checked = checked.with_group("strategy", make_plan(assemble, checked, parts).strategy)
     with threads(checked.trainer.threads):
         steps = Steps(checked, GraphParts.of(store))
-        for _ in range(WARM_UP):
+        for _ in _patiently(WARM_UP):
             steps.step(steps.batch())
         with Memory() as memory:
-            found = [_measured(steps, memory, before) for _ in range(STEPS)]
+            found = [_measured(steps, memory, before) for _ in _patiently(STEPS)]
     return StepCost(
         **{
             name: max(getattr(cost, name) for cost in found)
@@ -191,6 +198,14 @@ def measure_here(settings: Mapping[str, Any]) -> StepCost:
             for name in ("seeds", "entities", "edges")
         },
     )
+
+
+def _patiently(steps: int) -> Iterator[int]:
+    """So many steps, or fewer where these take long; two at least."""
+    end = time.monotonic() + PATIENCE
+    for step in range(steps):
+        if step < 2 or time.monotonic() < end:
+            yield step
 
 
 def _measured(steps: Steps, memory: Memory, before: int) -> StepCost:

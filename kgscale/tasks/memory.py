@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -61,13 +62,52 @@ def anonymous_bytes() -> int:
     Raises:
         ResourceError: the system doesn't tell.
     """
-    try:
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("RssAnon:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
+    for line in _lines(Path("/proc/self/status")):
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
     raise ResourceError("memory can't be measured here: /proc/self/status has no RssAnon")
+
+
+def available_bytes() -> int | None:
+    """What this process may still take: of the system, and of each control group around it.
+
+    Pages of files that a group could give back don't count as taken. None if nobody tells.
+    """
+    free = [*_system(), *_groups()]
+    return min(free) if free else None
+
+
+def _system() -> Iterator[int]:
+    for line in _lines(Path("/proc/meminfo")):
+        if line.startswith("MemAvailable:"):
+            yield int(line.split()[1]) * 1024
+
+
+def _groups() -> Iterator[int]:
+    """Of version 2; a group that has no limit says so by a word."""
+    root = Path("/sys/fs/cgroup")
+    for line in _lines(Path("/proc/self/cgroup")):
+        if line.startswith("0::"):
+            own = root / line.removeprefix("0::/").strip()
+            for group in (own, *own.parents):
+                if group.is_relative_to(root):
+                    yield from _group(group)
+
+
+def _group(group: Path) -> Iterator[int]:
+    limit, used = _lines(group / "memory.max"), _lines(group / "memory.current")
+    if limit and used and limit[0].isdigit():
+        idle = [
+            line.split()[1] for line in _lines(group / "memory.stat") if "inactive_file " in line
+        ]
+        yield max(0, int(limit[0]) - int(used[0]) + sum(map(int, idle)))
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return []
 
 
 def release_at_once() -> None:

@@ -98,7 +98,8 @@ class NodeTraining(Training):
         count = self.settings.predictions.count
         if results["status"] == "done" and count:
             found = self.labeller.surest(count)
-            self.console.print(show.labels(found, "Surest answers for entities without a label"))
+            whom = "test entities" if any(found["given"]) else "entities without a label"
+            self.console.print(show.labels(found, f"Surest answers for {whom}"))
             file = self.directory / "predictions.tsv"
             show.sentence(
                 self.console, f"labels of {len(self.labeller.entities):,} entities: {file}"

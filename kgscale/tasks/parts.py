@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -79,6 +79,17 @@ class GraphParts:
             partition=_unused,
             propagate=_one_map,
         )
+
+    def miniature(self) -> GraphParts:
+        """The toy with this graph's relations, types and classes: all of a model but its table."""
+        toy = GraphParts.toy()
+        assert toy.labels is not None
+        graph = replace(toy.graph, num_relations=self.graph.num_relations)
+        types = [
+            {**kind, "start": number, "stop": number + 1} for number, kind in enumerate(self.types)
+        ]
+        labels = None if self.labels is None else replace(toy.labels, names=self.labels.names)
+        return replace(toy, graph=graph, known=graph, labels=labels, types=types)
 
     @property
     def num_entities(self) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -13,7 +12,7 @@ from kgscale.models.encoders.base import Activation
 from kgscale.models.inputs import Learned
 from kgscale.tasks.components import GROUPS
 from kgscale.tasks.schema import MIB, at_least, check_arguments, from_settings
-from kgscale.training.fit import TrainerSettings
+from kgscale.training.fit import TrainerSettings, size_bytes
 
 Task = Literal["link_prediction", "node_classification"]
 GROUPS_OF: Final[dict[str, tuple[str, ...]]] = {
@@ -46,8 +45,7 @@ class StoreSettings:
     memory: str = "1GB"
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"\d+(\.\d+)? *[KMGT]i?B", self.memory):
-            raise ConfigError(f"store.memory needs a size like 500MB or 2GB, got {self.memory!r}")
+        size_bytes("store.memory", self.memory)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +134,10 @@ class RunSettings:
             **own,
             groups={name: settings[name] for name in groups},
         )
+
+    def with_group(self, name: str, settings: Mapping[str, Any]) -> RunSettings:
+        """The same with other settings in one group."""
+        return replace(self, groups={**self.groups, name: settings})
 
     @property
     def memory(self) -> int:

@@ -284,6 +284,15 @@ def printable(text: str) -> str:
     )
 
 
+def size(count: float) -> str:
+    """Bytes in a person's words, with two digits or more."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= unit:
+            number = count / unit
+            return f"{number:,.0f} {name}" if number >= 10 else f"{number:.1f} {name}"
+    return f"{count:.0f} bytes"
+
+
 def rule(*, pairs: int, per_relation: int) -> str:
     """How the new facts were chosen."""
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from kgscale.tasks.directory import run_directory
 from kgscale.tasks.link_prediction import LinkTraining
 from kgscale.tasks.node_classification import NodeTraining
 from kgscale.tasks.parts import GraphParts
+from kgscale.tasks.plan.planner import buildable
 from kgscale.tasks.settings import RunSettings
 from kgscale.tasks.training import Training, removal_told
 from kgscale.training.distributed import agree, check_devices, is_leader, process_group
@@ -66,7 +68,7 @@ def threads(number: int) -> Iterator[None]:
 def _rehearse(task: type[Training], settings: RunSettings) -> None:
     """Build everything for a graph of one triple, so that a wrong setting costs no ingest."""
     build("data", settings.groups["data"])
-    module, _, _ = task.assemble(settings, GraphParts.toy())
+    module, _, _ = task.assemble(buildable(settings), GraphParts.toy())
     module.configure_optimizers()
 
 
@@ -74,7 +76,9 @@ def _follow(task: type[Training], settings: RunSettings) -> tuple[Path, int]:
     """The part of a rank that neither prints nor writes."""
     trainer = settings.trainer
     with process_group(backend(trainer), trainer.devices, []):
-        directory, store = map(Path, agree("", ""))
+        run, store, strategy = agree("", "", "")
+        directory = Path(run)
+        settings = settings.with_group("strategy", json.loads(strategy))
         training = task(settings, directory, Console(quiet=True))
-        training.store = GraphStore.open(store)
+        training.store = GraphStore.open(Path(store))
         return directory, training.fit().interrupted or 0

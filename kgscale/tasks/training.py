@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from kgscale.tasks import show
 from kgscale.tasks.components import build, component
 from kgscale.tasks.directory import revision, versions, write_json
 from kgscale.tasks.parts import GraphParts
+from kgscale.tasks.plan.choose import make_plan
 from kgscale.tasks.settings import RunSettings
 from kgscale.tasks.usage import Usage
 from kgscale.training.data import GraphData
@@ -73,9 +75,11 @@ class Training(ABC):
         show.sentence(self.console, f"run directory: {self.directory}")
         with Usage() as self.usage:
             self._ingest()
+            self._plan()
             self.usage.mark("ingest")
             with self._processes():
-                agree(str(self.directory), str(self.store.path))
+                strategy = json.dumps(self.settings.groups["strategy"])
+                agree(str(self.directory), str(self.store.path), strategy)
                 fitted = self.fit()
             self.usage.mark("train")
             self._finish(fitted)
@@ -96,6 +100,13 @@ class Training(ABC):
         for line in show.graph(self.store):
             show.sentence(self.console, line)
         self.check(self.store)
+
+    def _plan(self) -> None:
+        """Settle the strategy; refuse what won't fit before it is begun."""
+        self.plan = make_plan(self.assemble, self.settings, GraphParts.of(self.store))
+        self.settings = self.settings.with_group("strategy", self.plan.strategy)
+        for line in self.plan.told():
+            show.sentence(self.console, line)
 
     def fit(self) -> FitResult:
         """Train together with the other ranks, if there are any."""
@@ -160,6 +171,7 @@ class Training(ABC):
             },
             "strategy": strategy.__name__,
             "strategy_report": self.strategy.report(),
+            "plan": self.plan.report(),
             "encoder": self.spec["encoder"]["name"],
             **last,
             "seed": self.settings.seed,

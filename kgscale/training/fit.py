@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -62,8 +63,11 @@ class TrainerSettings:
     clip: float | None = None
     workers: int = 1
     ahead: int = 2
+    memory: str | None = None
 
     def __post_init__(self) -> None:
+        if self.memory is not None:
+            size_bytes("trainer.memory", self.memory)
         counts = ("devices", "threads", "max_epochs", "validate_every", "patience")
         for name in (*counts, "accumulate", "workers", "ahead"):
             if getattr(self, name) < 1:
@@ -74,6 +78,16 @@ class TrainerSettings:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"trainer.{name} needs a positive number or null, got {value!r}")
+
+
+def size_bytes(name: str, size: str) -> int:
+    """Bytes of a size as a person writes it: 500MB, 2 GB or 1.5GiB."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT])(i?)B", size)
+    if not found:
+        raise ConfigError(f"{name} needs a size like 500MB or 2GB, got {size!r}")
+    number, unit, binary = found.groups()
+    power: int = (1024 if binary else 1000) ** (1 + "KMGT".index(unit))
+    return int(float(number) * power)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +229,11 @@ def check_accelerator(settings: TrainerSettings) -> None:
         )
 
 
+def accelerated(settings: TrainerSettings) -> bool:
+    """Whether the model is on a GPU."""
+    return settings.accelerator != "cpu" and torch.cuda.is_available()
+
+
 def backend(settings: TrainerSettings) -> str:
     """How ranks talk: NCCL between GPUs, gloo between processors (rank counts, words)."""
     use_gpu = settings.accelerator in ("gpu", "auto") and torch.cuda.is_available()
@@ -224,8 +243,7 @@ def backend(settings: TrainerSettings) -> str:
 def _score_dtype(settings: TrainerSettings, module: GraphModule) -> torch.dtype:
     if settings.score_dtype != "auto":
         return getattr(torch, settings.score_dtype)  # type: ignore[no-any-return]
-    accelerated = settings.accelerator != "cpu" and torch.cuda.is_available()
-    device = torch.device("cuda" if accelerated else "cpu")
+    device = torch.device("cuda" if accelerated(settings) else "cpu")
     return faster_dtype(module.model.encoder.dim, device)
 
 

@@ -21,6 +21,28 @@ ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
 }
 
 
+FLOAT: Final = 4
+LONG: Final = 8
+"""Bytes of a number."""
+
+
+class BlockSize(NamedTuple):
+    """What a block is expected to hold, in a plan."""
+
+    inputs: float
+    targets: float
+    edges: float
+
+
+class LayerBytes(NamedTuple):
+    """What a layer's gradient needs beside the layer's input and output."""
+
+    kept: float
+    """Bytes that the forward pass keeps for it."""
+    peak: float
+    """Bytes at its peak, what is then still kept included."""
+
+
 class Encoder(nn.Module, ABC):
     """Layers of message passing over typed edges, and the relations' vectors.
 
@@ -71,6 +93,22 @@ class Encoder(nn.Module, ABC):
         block: Block,
     ) -> Float[Tensor, "target dim"]:
         """New vectors of the block's targets from the vectors of all its inputs."""
+
+    def memory(self, index: int, size: BlockSize) -> LayerBytes:
+        """An estimate of what a layer needs in training; ``d`` is ``dim``, numbers of 4 bytes.
+
+        Here for a layer of torch operators that makes a message per edge: ``inputs d`` mapped
+        vectors and ``edges d`` messages are kept, with three numbers of 8 bytes per edge; its
+        gradient has twice the messages and the gradients of the inputs and the mapped.
+        """
+        row, edges = FLOAT * self.dim, size.edges
+        kept = (size.inputs + edges) * row + 3 * LONG * edges + self.update_bytes(index, size)
+        return LayerBytes(kept, kept + (2 * edges + 2 * size.inputs) * row)
+
+    def update_bytes(self, index: int, size: BlockSize) -> float:
+        """What the layer's :class:`Update` keeps, if it has one of that name."""
+        layers = getattr(self, "update", None)
+        return layers[index].rows_kept * size.targets * FLOAT * self.dim if layers else 0.0
 
     def forward(
         self, x: Float[Tensor, "entity dim"], batch: SubgraphBatch
@@ -139,6 +177,14 @@ class Update(nn.Module):
         self.norm = nn.LayerNorm(dim) if norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.gain = nn.Parameter(torch.zeros(dim)) if residual else None
+
+    @property
+    def rows_kept(self) -> int:
+        """Vectors per target that its gradient needs: the activation's, that before the norm,
+        dropout's mask, and the change that the gain multiplies."""
+        dropped = self.dropout.p > 0
+        before = not isinstance(self.norm, nn.Identity)
+        return 1 + before + dropped + (dropped and self.gain is not None)
 
     def forward(
         self, own: Float[Tensor, "target dim"], mixed: Float[Tensor, "target dim"]

@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from kgscale.batch import Block
 from kgscale.errors import ConfigError
 from kgscale.kernels.aggregate import aggregate_compose, row_mean_weight
-from kgscale.models.encoders.base import Activation, Encoder, glorot, updates
+from kgscale.models.encoders.base import (
+    FLOAT,
+    Activation,
+    BlockSize,
+    Encoder,
+    LayerBytes,
+    glorot,
+    updates,
+)
 
 Compose = Literal["multiply", "subtract", "rotate"]
 
@@ -103,3 +111,15 @@ class CompGCN(Encoder):
         mixed = message.flatten(1) @ self.direction[index] + own @ self.loop[index]
         out: Tensor = self.update[index](own, mixed)
         return out
+
+    def memory(self, index: int, size: BlockSize) -> LayerBytes:
+        """An estimate.
+
+        Kept are the messages of two directions (``2 targets d``), the update's rows and a weight
+        per edge. At the peak of the gradient these are gone but for the weights, and there are
+        those of the messages and of the output (``3 targets d``) and, twice, of the input.
+        """
+        row, weights = FLOAT * self.dim, FLOAT * size.edges
+        kept = weights + 2 * size.targets * row + self.update_bytes(index, size)
+        last = weights + (3 * size.targets + 2 * size.inputs) * row
+        return LayerBytes(kept, max(kept + 2 * size.targets * row, last))

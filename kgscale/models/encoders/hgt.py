@@ -12,9 +12,13 @@ from kgscale.batch import Block
 from kgscale.errors import ConfigError
 from kgscale.kernels.attention import edge_dot, edge_softmax, edge_sum
 from kgscale.models.encoders.base import (
+    FLOAT,
+    LONG,
     Activation,
+    BlockSize,
     Encoder,
     Inputs,
+    LayerBytes,
     block_inputs,
     glorot,
     head_width,
@@ -120,6 +124,22 @@ class HGT(Encoder):
         mixed = mix(index, inputs, block) @ self.out[index]
         out: Tensor = self.update[index](own, mixed + own @ self.loop[index])
         return out
+
+    def memory(self, index: int, size: BlockSize) -> LayerBytes:
+        """An estimate.
+
+        Kept are keys, values, queries and sums, the update's rows and, per edge, the shares of
+        all heads and its places (12 bytes; with matrices 28). The gradient has the inputs, keys
+        and values once more each, the queries' and sums', and two numbers per edge and head.
+        Matrices keep queries and sums for each relation.
+        """
+        row, of_edge = FLOAT * self.dim, FLOAT * self.heads * size.edges
+        kinds = 1 if self.relation_map == "diagonal" else 1 + 2 * self.num_relations
+        places = (FLOAT + LONG + (0 if kinds == 1 else 2 * LONG)) * size.edges
+        vectors = (2 * size.inputs + 2 * kinds * size.targets) * row
+        more = (3 * size.inputs + 2 * kinds * size.targets) * row + 2 * of_edge
+        kept = vectors + of_edge + places
+        return LayerBytes(kept + self.update_bytes(index, size), kept + more)
 
     def _projections(self, index: int, inputs: Inputs, targets: int) -> list[Tensor]:
         query = inputs.x[:targets] @ self.query[index]

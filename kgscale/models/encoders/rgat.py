@@ -13,8 +13,12 @@ from kgscale.batch import Block
 from kgscale.errors import ConfigError
 from kgscale.kernels.attention import edge_softmax, edge_sum, relation_runs
 from kgscale.models.encoders.base import (
+    FLOAT,
+    LONG,
     Activation,
+    BlockSize,
     Encoder,
+    LayerBytes,
     block_inputs,
     glorot,
     head_width,
@@ -106,6 +110,19 @@ class RGAT(Encoder):
         own = inputs.x[: block.num_targets]
         out: Tensor = self.update[index](own, mixed + own @ self.loop[index])
         return out
+
+    def memory(self, index: int, size: BlockSize) -> LayerBytes:
+        """An estimate.
+
+        Kept are the mapped inputs, the update's rows and, per edge, the logits and shares of all
+        heads and its places (32 bytes; twice that where the softmax is over relations). The
+        gradient has four times the inputs, the sum's, and three numbers per edge and head.
+        """
+        row, places = FLOAT * self.dim, 4 * LONG * (1 if self.within == "target" else 2)
+        edges = size.edges * (places + 2 * FLOAT * self.heads)
+        kept = size.inputs * row + edges + self.update_bytes(index, size)
+        more = (size.targets + 4 * size.inputs) * row + 3 * FLOAT * self.heads * size.edges
+        return LayerBytes(kept, size.inputs * row + edges + more)
 
     def _share(self, index: int, value: Tensor, source: Tensor, block: Block) -> Tensor:
         part = value.view(-1, self.heads, self.dim // self.heads)

@@ -9,7 +9,15 @@ from torch import Tensor, nn
 from kgscale.batch import Block
 from kgscale.errors import ConfigError
 from kgscale.kernels.aggregate import basis_linear, relation_mean_weight
-from kgscale.models.encoders.base import Activation, Encoder, glorot, updates
+from kgscale.models.encoders.base import (
+    FLOAT,
+    Activation,
+    BlockSize,
+    Encoder,
+    LayerBytes,
+    glorot,
+    updates,
+)
 from kgscale.types import EdgeWeight
 
 MATRICES = 128
@@ -94,6 +102,17 @@ class RelationalSAGE(Encoder):
         own = x[block.start : block.start + block.num_targets]
         out: Tensor = self.update[index](own, message + own @ self.loop[index])
         return out
+
+    def memory(self, index: int, size: BlockSize) -> LayerBytes:
+        """An estimate; the sums of each basis are never stored.
+
+        Kept are the update's rows and a weight per edge. At the peak of the gradient the update's
+        are gone, and there are those of the sum (``targets d``) and, twice, of the input.
+        """
+        row, weights = FLOAT * self.dim, FLOAT * size.edges
+        kept = weights + self.update_bytes(index, size)
+        last = weights + (size.targets + 2 * size.inputs) * row
+        return LayerBytes(kept, max(kept + 2 * size.targets * row, last))
 
     def _weight(self, block: Block) -> EdgeWeight:
         """One over a relation's edges at the target, over the relations at the target."""

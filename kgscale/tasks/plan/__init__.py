@@ -1,0 +1,1 @@
+"""What a run will need, estimated before it starts, and what fits."""

@@ -1,0 +1,128 @@
+"""How much a step is expected to ask, by task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+
+from kgscale.data.splits import TRAIN
+from kgscale.sampling.questions import Candidates
+from kgscale.tasks.parts import GraphParts
+from kgscale.tasks.plan.statistics import Bins, GraphStatistics
+
+MOST_NODES: Final = 1 << 20
+"""Labelled entities whose degrees are looked at."""
+
+
+class AskedSize(NamedTuple):
+    """Expected numbers of a step; of nodes, queries alone."""
+
+    queries: float
+    answers: float = 0.0
+    candidates: float = 0.0
+
+
+class Asks(Protocol):
+    """A task's questions, as a plan sees them."""
+
+    @property
+    def total(self) -> float:
+        """Of an epoch."""
+
+    def seeds(self, number: float, candidates: Candidates) -> tuple[Bins, AskedSize]:
+        """The seeds of so many questions, in each bin."""
+
+    def inside(self, held: Bins, kept: float, query_share: float) -> AskedSize:
+        """Questions about the entities of a cut that keeps a share of their in-edges."""
+
+    def query_bytes(self, asked: AskedSize) -> float:
+        """Of the tensors of the questions."""
+
+    @property
+    def kept(self) -> float:
+        """Bytes of all questions and of their order in an epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class AsksLinks:
+    """``(head, relation, ?)`` with all known tails."""
+
+    graph: GraphStatistics
+
+    @property
+    def total(self) -> float:
+        return self.graph.queries
+
+    def seeds(self, number: float, candidates: Candidates) -> tuple[Bins, AskedSize]:
+        """Answers come up in proportion to their degree, heads to their number of relations."""
+        graph = self.graph
+        answers = number * graph.edges / graph.queries
+        if candidates.count is None:
+            return graph.count, AskedSize(number, answers, graph.entities)
+        found = graph.drawn(graph.degree, answers)
+        found = found + graph.drawn(np.ones_like(found), candidates.count, found)
+        heads = graph.drawn(graph.relations, number, found)
+        return found + heads, AskedSize(number, answers, float(found.sum()))
+
+    def inside(self, held: Bins, kept: float, query_share: float) -> AskedSize:
+        """A question with ``n`` tails is asked unless none of them is: ``1 - (1 - p)^n``."""
+        graph, share = self.graph, 1 / max(1, round(1 / query_share))
+        asked = float(np.mean(1 - (1 - min(share * kept, 1.0)) ** graph.answers))
+        return AskedSize(
+            queries=float((held * graph.relations).sum()) * asked,
+            answers=float((held * graph.degree).sum()) * kept * share,
+            candidates=float(held.sum()),
+        )
+
+    def query_bytes(self, asked: AskedSize) -> float:
+        return 16 * asked.queries + 16 * asked.answers + 4 * asked.candidates
+
+    @property
+    def kept(self) -> float:
+        return 16 * self.total
+
+
+@dataclass(frozen=True, slots=True)
+class AsksNodes:
+    """The labels of the train entities."""
+
+    graph: GraphStatistics
+    labelled: Bins
+    """Train entities with a label in each bin."""
+    label_bytes: float
+    """Of an entity's label: an id, or a number for each of several classes."""
+
+    @property
+    def total(self) -> float:
+        return float(self.labelled.sum())
+
+    def seeds(self, number: float, candidates: Candidates) -> tuple[Bins, AskedSize]:
+        return self.labelled * number / max(self.total, 1), AskedSize(number)
+
+    def inside(self, held: Bins, kept: float, query_share: float) -> AskedSize:
+        share = np.divide(held, self.graph.count, where=self.graph.count > 0, out=held * 0)
+        return AskedSize(float((self.labelled * share).sum()))
+
+    def query_bytes(self, asked: AskedSize) -> float:
+        return (8 + self.label_bytes) * asked.queries
+
+    @property
+    def kept(self) -> float:
+        return (16 + self.label_bytes) * self.total
+
+
+def asks_of(task: str, statistics: GraphStatistics, parts: GraphParts) -> Asks:
+    """What a task asks of a graph."""
+    if task == "link_prediction":
+        return AsksLinks(statistics)
+    assert parts.labels is not None
+    node = (parts.labels.split == TRAIN).nonzero()[:, 0]
+    chosen = node[:: max(1, len(node) // MOST_NODES)]
+    starts = np.array([kind["start"] for kind in parts.types])
+    kind = np.searchsorted(starts, chosen.numpy(), side="right") - 1
+    place = statistics.bins_of(parts.graph.degree(chosen).long().numpy(), kind)
+    found = np.bincount(place, minlength=len(statistics.count)).astype(np.float64)
+    width = 4.0 * len(parts.labels.names) if parts.labels.multi else 8.0
+    return AsksNodes(statistics, found * (len(node) / max(1, len(chosen))), width)

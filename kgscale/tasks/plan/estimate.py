@@ -1,0 +1,208 @@
+"""Bytes that a run is expected to need, from the sizes of its batches and of its model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from kgscale.inference.embed import ROWS
+from kgscale.losses import LOGITS, MarginLoss, SoftmaxLoss
+from kgscale.models.encoders.base import FLOAT, LONG, BlockSize, Encoder
+from kgscale.models.inputs import EntityInput
+from kgscale.tasks.plan.asked import Asks
+from kgscale.tasks.plan.sizes import BatchSize
+from kgscale.tasks.plan.statistics import GraphStatistics
+from kgscale.training.link import LinkPrediction
+from kgscale.training.module import GraphModule
+
+STATES: Final = {"adagrad": 1, "adam": 2}
+"""Numbers of an optimiser's state for each number of a table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepBytes:
+    """What a step is expected to need, in bytes."""
+
+    making: float
+    """At the peak of making a batch."""
+    batch: float
+    training: float
+    """At the peak of forward and backward pass and optimiser step, beside the batch."""
+
+    @property
+    def peak(self) -> float:
+        """One step after the other, as :func:`measure_step` measures it."""
+        return max(self.making, self.batch + self.training)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSize:
+    """A model, built in miniature: all of it but the rows of its table of entities."""
+
+    module: GraphModule
+    types: Sequence[Mapping[str, Any]]
+    """Storage types of the graph, with ``start``, ``stop`` and ``features``."""
+    method: str
+    """Of the optimiser, for tables and vectors."""
+
+    @property
+    def encoder(self) -> Encoder:
+        return self.module.model.encoder
+
+    @property
+    def inputs(self) -> EntityInput:
+        return self.module.model.inputs
+
+    @property
+    def row(self) -> int:
+        """Bytes of a vector."""
+        return FLOAT * self.encoder.dim
+
+    @property
+    def table(self) -> float:
+        """Bytes of the entities' learned vectors."""
+        held = zip(self.types, self.inputs.learned_types, strict=True)
+        return float(self.row) * sum(int(kind["stop"] - kind["start"]) for kind, has in held if has)
+
+    @property
+    def weights(self) -> float:
+        """Bytes of all other parameters."""
+        table = self.inputs.table
+        every = sum(p.numel() for p in self.module.model.parameters())
+        return FLOAT * float(every - (0 if table is None else table.weight.numel()))
+
+    @property
+    def state(self) -> float:
+        """Bytes of the optimiser's state, once all rows have been trained."""
+        steps = LONG * self.table / self.row if self.method == "adam" else 0.0
+        return STATES[self.method] * self.table + 2 * self.weights + steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """What a run is expected to need, in bytes, on the host and on an accelerator."""
+
+    step: StepBytes
+    model: float
+    """Parameters and optimiser state."""
+    strategy: float
+    """What the strategy keeps."""
+    validation: float
+    """At the peak of validation, beside the model."""
+    ahead: int
+    workers: int
+    devices: int
+    """Processes, each with all of this."""
+    accelerated: bool
+
+    @property
+    def host(self) -> float:
+        """While a step computes, batches wait and others are made; validation has no such."""
+        waiting = self.ahead * self.step.batch + self.workers * self.step.making
+        if self.accelerated:
+            return self.devices * (self.strategy + waiting)
+        step = self.step.batch + self.step.training + waiting
+        return self.devices * (self.model + self.strategy + max(step, self.validation))
+
+    @property
+    def device(self) -> float:
+        """Of each accelerator; with one batch copied ahead."""
+        if not self.accelerated:
+            return 0.0
+        return self.model + max(2 * self.step.batch + self.step.training, self.validation)
+
+
+def validation_bytes(
+    model: ModelSize, graph: GraphStatistics, *, memory: int, accelerated: bool
+) -> float:
+    """Two layers of vectors, in a file where they exceed ``memory`` on a processor; a block of
+    rows with all their in-edges; and scores, which ``memory`` bounds."""
+    layers, rows = model.encoder.num_layers, min(ROWS, graph.entities)
+    vectors = 0.0 if model.inputs.is_table and not layers else 2 * graph.entities * model.row
+    if not accelerated and vectors > memory:
+        vectors = 0.0
+    edges = rows * graph.edges / max(graph.entities, 1.0)
+    block = BlockSize(min(rows + edges, graph.entities), rows, edges)
+    peak = max((model.encoder.memory(i, block).peak for i in range(layers)), default=0.0)
+    scores = min(memory, FLOAT * graph.entities * ROWS)
+    return vectors + max(peak, scores)
+
+
+def step_bytes(size: BatchSize, asks: Asks, model: ModelSize, graph: GraphStatistics) -> StepBytes:
+    """The estimate of a step.
+
+    Layer ``l`` needs at its peak its own ``peak`` beside all inputs, outputs and what layers
+    before keep; the loss, what all layers keep. Gradients of tables are as large as the inputs.
+    """
+    layers = model.encoder.num_layers
+    features = _feature_bytes(size, model, graph)
+    batch = _batch_bytes(size, asks) + features.given
+    held = size.entities * model.row + features.kept
+    peaks = [features.work]
+    for index in range(layers):
+        block = size.block(index, layers)
+        need = model.encoder.memory(index, block)
+        peaks.append(held + need.peak)
+        held += need.kept + block.targets * model.row
+    peaks.append(held + _last_bytes(size, model))
+    # A table's rows once as they come and once summed, with their ids and their order.
+    peaks.append(2 * size.entities * model.row + 5 * LONG * size.entities)
+    old = size.entities * (model.row + LONG) if model.table else 0.0
+    peaks[-2] += old
+    return StepBytes(
+        making=size.making + features.given + old + model.weights,
+        batch=batch,
+        training=max(peaks) + 3 * model.weights,
+    )
+
+
+class _Features(NamedTuple):
+    given: float
+    """Bytes in the batch."""
+    kept: float
+    """Copies that the gradient of their map needs."""
+    work: float
+    """At the peak of their map."""
+
+
+def _feature_bytes(size: BatchSize, model: ModelSize, graph: GraphStatistics) -> _Features:
+    given = rows = 0.0
+    for number, kind in enumerate(model.types):
+        if kind["features"]:
+            entities = graph.of_kind(size.kinds, number)
+            rows += entities
+            given += entities * (FLOAT * kind["features"] + LONG)
+    if not rows:
+        return _Features(0.0, 0.0, 0.0)
+    inputs = model.inputs
+    copies = given * ((2 if inputs.dropout.p else 0) + inputs.normalize)
+    return _Features(given, copies, copies + (2 * size.entities + 2 * rows) * model.row)
+
+
+def _batch_bytes(size: BatchSize, asks: Asks) -> float:
+    """Ids, bounds and degrees of entities; source, relation and triple of edges; questions."""
+    edges = size.edges[-1] if size.edges else 0.0
+    return 20 * size.entities + 16 * edges + asks.query_bytes(size.asked)
+
+
+def _last_bytes(size: BatchSize, model: ModelSize) -> float:
+    """At the peak of the loss and of its gradient with respect to the seeds' vectors."""
+    rows, asked, row = size.hops[0], size.asked, model.row
+    module = model.module
+    if not isinstance(module, LinkPrediction):
+        return (2 * asked.queries + 2 * rows) * row
+    scores = FLOAT * asked.queries * asked.candidates
+    # Heads, relations, and what candidates are compared with; the gradient of that.
+    questions = 4 * asked.queries * row
+    penalty = 3 * asked.answers * row if module.n3 else 0.0
+    if isinstance(module.loss, SoftmaxLoss) and module.model.decoder.is_product:
+        forward = 2 * asked.candidates * row + 3 * min(scores, FLOAT * LOGITS)
+        backward = 2 * asked.candidates * row + 2 * asked.queries * row + 2 * rows * row
+        return questions + penalty + max(forward, backward)
+    if isinstance(module.loss, MarginLoss):
+        # A row of scores for each answer: the violation, its weight, their product, gradients.
+        copies = 3 + 5 * asked.answers / max(asked.queries, 1.0)
+    else:
+        copies = 5
+    return questions + penalty + copies * scores + 2 * rows * row
