@@ -27,7 +27,7 @@ from kgscale.errors import ConfigError, DataError, KgscaleError, ResourceError
 from kgscale.sampling.base import Strategy
 from kgscale.tasks.memory import Memory, anonymous_bytes, release, release_at_once
 from kgscale.tasks.parts import GraphParts
-from kgscale.tasks.plan.choose import make_plan
+from kgscale.tasks.plan.choose import Plan, make_plan
 from kgscale.tasks.plan.planner import auto_of
 from kgscale.tasks.settings import RunSettings
 from kgscale.tasks.start import TASKS, threads
@@ -91,6 +91,16 @@ def measure_step(settings: Mapping[str, Any]) -> StepCost:
         if ended.returncode:
             raise _failure(ended.returncode, ended.stderr.strip().rpartition("\n")[2])
         return StepCost(**json.loads(found.read_text(encoding="utf-8")))
+
+
+def plan_step(settings: Mapping[str, Any]) -> Plan:
+    """What is expected of the same settings, whatever the memory: its ``need.step.peak`` is the
+    estimate of what :func:`measure_step` calls ``memory``."""
+    checked = RunSettings.of(settings)
+    task, store = TASKS[checked.task.name], prepared(checked)
+    task.check(store)
+    unbounded = replace(checked, trainer=replace(checked.trainer, memory="1000TB"))
+    return make_plan(task.assemble, unbounded, GraphParts.of(store))
 
 
 def _failure(code: int, said: str) -> KgscaleError:
@@ -179,8 +189,7 @@ def measure_here(settings: Mapping[str, Any]) -> StepCost:
     release()
     before = anonymous_bytes()
     if auto_of(checked) is not None:
-        assemble, parts = TASKS[checked.task.name].assemble, GraphParts.of(store)
-        checked = checked.with_group("strategy", make_plan(assemble, checked, parts).strategy)
+        checked = checked.with_group("strategy", plan_step(settings).strategy)
     with threads(checked.trainer.threads):
         steps = Steps(checked, GraphParts.of(store))
         for _ in _patiently(WARM_UP):

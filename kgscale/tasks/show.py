@@ -284,9 +284,9 @@ def printable(text: str) -> str:
     )
 
 
-def size(count: float) -> str:
+def size(count: int | float) -> str:
     """Bytes in a person's words, with two digits or more."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "KB")):
         if count >= unit:
             number = count / unit
             return f"{number:,.0f} {name}" if number >= 10 else f"{number:.1f} {name}"

@@ -117,9 +117,9 @@ class CompGCN(Encoder):
 
         Kept are the messages of two directions (``2 targets d``), the update's rows and a weight
         per edge. At the peak of the gradient these are gone but for the weights, and there are
-        those of the messages and of the output (``3 targets d``) and, twice, of the input.
+        those of the messages and of the output (``3 targets d``) and, three times, of the input.
         """
         row, weights = FLOAT * self.dim, FLOAT * size.edges
         kept = weights + 2 * size.targets * row + self.update_bytes(index, size)
-        last = weights + (3 * size.targets + 2 * size.inputs) * row
+        last = weights + (3 * size.targets + 3 * size.inputs) * row
         return LayerBytes(kept, max(kept + 2 * size.targets * row, last))

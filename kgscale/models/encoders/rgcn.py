@@ -110,9 +110,9 @@ class RGCN(Encoder):
         """An estimate; the sums of each basis are never stored.
 
         Kept are the update's rows and a weight per edge. At the peak of the gradient the update's
-        are gone, and there are those of the sum (``targets d``) and, twice, of the input.
+        are gone, and there are those of the sum (``targets d``) and, three times, of the input.
         """
         row, weights = FLOAT * self.dim, FLOAT * size.edges
         kept = weights + self.update_bytes(index, size)
-        last = weights + (size.targets + 2 * size.inputs) * row
+        last = weights + (size.targets + 3 * size.inputs) * row
         return LayerBytes(kept, max(kept + 2 * size.targets * row, last))

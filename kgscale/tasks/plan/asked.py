@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -24,6 +24,7 @@ class AskedSize(NamedTuple):
     candidates: float = 0.0
 
 
+@runtime_checkable
 class Asks(Protocol):
     """A task's questions, as a plan sees them."""
 
@@ -62,7 +63,7 @@ class AsksLinks:
         if candidates.count is None:
             return graph.count, AskedSize(number, answers, graph.entities)
         found = graph.drawn(graph.degree, answers)
-        found = found + graph.drawn(np.ones_like(found), candidates.count, found)
+        found = found + graph.drawn(np.ones_like(found), float(candidates.count), found)
         heads = graph.drawn(graph.relations, number, found)
         return found + heads, AskedSize(number, answers, float(found.sum()))
 

@@ -114,19 +114,18 @@ class Need:
 
 
 def validation_bytes(
-    model: ModelSize, graph: GraphStatistics, *, memory: int, accelerated: bool
+    model: ModelSize, graph: GraphStatistics, *, scores: float, memory: int, accelerated: bool
 ) -> float:
-    """Two layers of vectors, in a file where they exceed ``memory`` on a processor; a block of
-    rows with all their in-edges; and scores, which ``memory`` bounds."""
-    layers, rows = model.encoder.num_layers, min(ROWS, graph.entities)
+    """Two layers of vectors, in a file where they exceed ``memory`` on a processor, beside a block
+    of rows with all their in-edges (which keeps no more than in training), and then ``scores``."""
+    layers, rows = model.encoder.num_layers, min(float(ROWS), graph.entities)
     vectors = 0.0 if model.inputs.is_table and not layers else 2 * graph.entities * model.row
     if not accelerated and vectors > memory:
         vectors = 0.0
     edges = rows * graph.edges / max(graph.entities, 1.0)
     block = BlockSize(min(rows + edges, graph.entities), rows, edges)
-    peak = max((model.encoder.memory(i, block).peak for i in range(layers)), default=0.0)
-    scores = min(memory, FLOAT * graph.entities * ROWS)
-    return vectors + max(peak, scores)
+    kept = max((model.encoder.memory(i, block).kept for i in range(layers)), default=0.0)
+    return vectors + max(kept, scores)
 
 
 def step_bytes(size: BatchSize, asks: Asks, model: ModelSize, graph: GraphStatistics) -> StepBytes:
@@ -182,8 +181,7 @@ def _feature_bytes(size: BatchSize, model: ModelSize, graph: GraphStatistics) ->
 
 def _batch_bytes(size: BatchSize, asks: Asks) -> float:
     """Ids, bounds and degrees of entities; source, relation and triple of edges; questions."""
-    edges = size.edges[-1] if size.edges else 0.0
-    return 20 * size.entities + 16 * edges + asks.query_bytes(size.asked)
+    return 20 * size.entities + 16 * size.stored + asks.query_bytes(size.asked)
 
 
 def _last_bytes(size: BatchSize, model: ModelSize) -> float:
@@ -197,7 +195,7 @@ def _last_bytes(size: BatchSize, model: ModelSize) -> float:
     questions = 4 * asked.queries * row
     penalty = 3 * asked.answers * row if module.n3 else 0.0
     if isinstance(module.loss, SoftmaxLoss) and module.model.decoder.is_product:
-        forward = 2 * asked.candidates * row + 3 * min(scores, FLOAT * LOGITS)
+        forward = 2 * asked.candidates * row + 2 * min(scores, FLOAT * LOGITS)
         backward = 2 * asked.candidates * row + 2 * asked.queries * row + 2 * rows * row
         return questions + penalty + max(forward, backward)
     if isinstance(module.loss, MarginLoss):

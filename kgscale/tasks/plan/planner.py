@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from kgscale.data.source import SPLITS
 from kgscale.errors import ConfigError
+from kgscale.models.encoders.base import FLOAT
 from kgscale.sampling.base import Strategy
 from kgscale.tasks.components import component
 from kgscale.tasks.parts import GraphParts
@@ -42,6 +44,8 @@ class Planner:
     graph: GraphStatistics
     asks: Asks
     model: ModelSize
+    scores: float
+    """Bytes that validation keeps of them."""
 
     @classmethod
     def of(cls, assemble: Assemble, settings: RunSettings, parts: GraphParts) -> Planner:
@@ -52,6 +56,7 @@ class Planner:
             graph=graph,
             asks=asks_of(settings.task.name, graph, parts),
             model=_model(assemble, settings, parts),
+            scores=_score_bytes(settings, parts),
         )
 
     def narrower(self, assemble: Assemble, parts: GraphParts, dim: int) -> Planner | None:
@@ -84,7 +89,11 @@ class Planner:
             model=self.model.table + self.model.weights + self.model.state,
             strategy=size.kept,
             validation=validation_bytes(
-                self.model, self.graph, memory=self.settings.memory, accelerated=on_device
+                self.model,
+                self.graph,
+                scores=self.scores,
+                memory=self.settings.memory,
+                accelerated=on_device,
             ),
             ahead=trainer.ahead,
             workers=trainer.workers,
@@ -100,6 +109,16 @@ class Planner:
         step = sum(block.edges + self.model.encoder.dim * block.targets for block in blocks)
         step += size.asked.queries * max(size.asked.candidates, 1.0)
         return step * self.asks.total / max(size.asked.queries, 1.0)
+
+
+def _score_bytes(settings: RunSettings, parts: GraphParts) -> float:
+    """Of links, of both sides against all entities as far as ``evaluation.memory`` allows; of
+    nodes, those of all classes with what metrics make of them."""
+    if settings.task.name == "link_prediction":
+        return min(settings.memory, 2.0 * FLOAT * len(parts.valid) * parts.num_entities)
+    assert parts.labels is not None
+    nodes = int((parts.labels.split == SPLITS.index("valid")).sum())
+    return 3.0 * FLOAT * nodes * len(parts.labels.names)
 
 
 def _model(assemble: Assemble, settings: RunSettings, parts: GraphParts) -> ModelSize:

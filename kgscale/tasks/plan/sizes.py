@@ -18,8 +18,10 @@ from kgscale.sampling.subgraph import SubgraphStrategy
 from kgscale.tasks.plan.asked import AskedSize, Asks
 from kgscale.tasks.plan.statistics import Bins, GraphStatistics
 
-INSIDE: Final = 0.3
+INSIDE: Final = 0.4
 """Share of edges inside parts of a good partition, where the graph isn't cut yet."""
+NEAR: Final = 4.0
+"""In-edges of an entity in the subgraph of a seed."""
 CUT_BYTES: Final = 50.0
 SAMPLED_BYTES: Final = 36.0
 """At the peak of making a batch, per edge that is cut out, or sampled: its places, its triple as
@@ -35,6 +37,8 @@ class BatchSize:
     edges: tuple[float, ...]
     """In-edges of the entities within 0, 1, … hops, one number fewer."""
     asked: AskedSize
+    stored: float
+    """Edges of the batch: more than the layers' where these need not all."""
     kinds: Bins
     """Entities in each bin, as the statistics have them."""
     making: float
@@ -86,6 +90,7 @@ def neighbor_size(
     return BatchSize(
         hops=tuple(hops),
         edges=tuple(edges),
+        stored=most,
         asked=asked,
         kinds=held,
         making=SAMPLED_BYTES * most + 32 * hops[-1] + 3 * asks.query_bytes(asked),
@@ -170,6 +175,7 @@ def _cut(
     return BatchSize(
         hops=(entities,) * (num_layers + 1),
         edges=(shown,) * num_layers,
+        stored=shown,
         asked=asked,
         kinds=held,
         making=CUT_BYTES * edges + 32 * entities + 4 * asks.query_bytes(asked),
@@ -180,21 +186,23 @@ def _cut(
 def subgraph_size(
     settings: Mapping[str, Any], asks: Asks, graph: GraphStatistics, num_layers: int
 ) -> BatchSize:
-    """Each seed has ``size`` entities; most are its neighbours, joined to it in both directions.
+    """Each seed has ``size`` entities, most of them neighbours, which come up by their degree.
 
-    With more edges among them where the graph has several between two entities.
+    Among them are ``NEAR`` in-edges an entity: a tree in both directions has 2.
     """
     seeds, asked = _seeds(settings, asks, graph)
     number = float(seeds.sum())
     size = min(settings["size"], graph.entities)
     entities = number * size
-    mean = graph.edges / graph.entities
-    edges = entities * min(mean, 3.0)
+    edges = entities * min(graph.edges / graph.entities, NEAR)
+    own = float((seeds * np.minimum(graph.degree, size - 1)).sum())
+    others = graph.count * graph.degree * (entities - number) / graph.edges
     return BatchSize(
         hops=(number, *(entities,) * num_layers),
-        edges=(edges / size, *(edges,) * (num_layers - 1))[:num_layers],
+        edges=(own, *(edges,) * (num_layers - 1))[:num_layers],
+        stored=edges,
         asked=asked,
-        kinds=seeds * size,
+        kinds=seeds + others,
         making=SAMPLED_BYTES * edges + 60 * entities,
         kept=4 * graph.entities + asks.kept,
     )

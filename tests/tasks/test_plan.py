@@ -1,0 +1,247 @@
+"""What a run is expected to need, and what is made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import kgscale
+from kgscale.cli import compose, main
+from kgscale.models.encoders.base import BlockSize
+from kgscale.models.registry import ENCODERS
+from kgscale.sampling.queries import TrainQueries
+from kgscale.tasks import memory
+from kgscale.tasks.link_prediction import LinkTraining
+from kgscale.tasks.measure import measure_step, plan_step
+from kgscale.tasks.parts import GraphParts
+from kgscale.tasks.plan import choose
+from kgscale.tasks.plan.asked import AsksLinks
+from kgscale.tasks.plan.auto import AutoStrategy, smaller
+from kgscale.tasks.plan.choose import Room, chosen
+from kgscale.tasks.plan.planner import Planner
+from kgscale.tasks.plan.statistics import GraphStatistics, graph_statistics
+from kgscale.tasks.settings import RunSettings
+from tests.graphs import adjacency, random_triples
+
+GB = 1_000_000_000
+ROOMY = Room(host=16 * GB, device=None, asked=False)
+
+
+def power_law(entities: int, mean: float = 20.0) -> GraphStatistics:
+    """Degrees ``1, 2, 4, …`` with three quarters as many entities each, of so many in all."""
+    degree = 2.0 ** np.arange(16)
+    count = 0.3 ** np.arange(16)
+    degree *= mean * count.sum() / (count * degree).sum()
+    return GraphStatistics(
+        kind=np.zeros(16, np.int64),
+        degree=degree,
+        relations=np.minimum(degree, 10.0) / 2,
+        count=count * entities / count.sum(),
+        num_relations=20,
+        answers=np.array([1.0, 1.0, 2.0, 8.0]),
+    )
+
+
+def planner(graph: GraphStatistics, *overrides: str) -> Planner:
+    """For links, as if a store had these statistics."""
+    settings = RunSettings.of(compose.settings(["task.dim=64", *overrides]))
+    made = Planner.of(LinkTraining.assemble, settings, GraphParts.toy())
+    types = [{"name": "", "start": 0, "stop": round(graph.entities), "features": 0}]
+    model = replace(made.model, types=types)
+    return replace(made, graph=graph, asks=AsksLinks(graph), model=model, scores=0.0)
+
+
+def step(graph: GraphStatistics, *overrides: str) -> float:
+    made = planner(graph, *overrides)
+    need = made.need(made.settings.groups["strategy"])
+    assert need is not None
+    return need.step.peak
+
+
+def test_statistics_of_a_small_graph_are_exact() -> None:
+    triples = random_triples(3000, num_entities=200, num_relations=5)
+    graph = adjacency(triples, num_entities=200, num_relations=5)
+    types = [{"start": 0, "stop": 50}, {"start": 50, "stop": 200}]
+    found = graph_statistics(graph, types)
+    assert found.entities == pytest.approx(200)
+    assert found.edges == pytest.approx(2 * len(triples))
+    assert found.queries == pytest.approx(len(TrainQueries(graph)))
+    assert found.answers.sum() == 2 * len(triples)
+    assert found.of_kind(found.count, 0) == pytest.approx(50)
+    degree = graph.indptr.diff().long()
+    place = found.bins_of(degree.numpy(), (torch.arange(200) >= 50).long().numpy())
+    np.testing.assert_allclose(found.degree[place], degree, rtol=0.1)
+
+
+@pytest.mark.parametrize("draws", [10, 300, 5000])
+def test_expected_distinct_entities_against_a_simulation(draws: int) -> None:
+    graph = power_law(1000)
+    graph = replace(graph, count=np.ceil(graph.count))
+    weight = np.repeat(graph.degree, graph.count.astype(int))
+    generator = np.random.default_rng(0)
+    held = generator.permutation(len(weight))[:100]
+    places = np.repeat(np.arange(len(graph.count)), graph.count.astype(int))
+    before = np.bincount(places[held], minlength=len(graph.count)).astype(float)
+    new = []
+    for _ in range(2000 if draws < 100 else 200):
+        drawn = generator.choice(len(weight), draws, p=weight / weight.sum())
+        new.append(len(np.setdiff1d(drawn, held)))
+    assert graph.drawn(graph.degree, float(draws), before).sum() == pytest.approx(
+        np.mean(new), rel=0.03
+    )
+
+
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [
+        ("strategy.batch_size=256", "strategy.batch_size=512"),
+        ("strategy.fanout=[4]", "strategy.fanout=[16]"),
+        ("task.dim=64", "task.dim=128"),
+        ("strategy.candidates=1024", "strategy.candidates=8192"),
+        ("loss=softmax", "loss=bce"),
+    ],
+)
+def test_a_step_needs_more_for_more(less: str, more: str) -> None:
+    graph = power_law(1_000_000)
+    assert step(graph, less) < step(graph, more)
+
+
+def test_only_the_whole_graph_grows_with_the_graph() -> None:
+    large, larger = power_law(1_000_000), power_law(100_000_000)
+    assert step(larger, "strategy=neighbor") < 1.2 * step(large, "strategy=neighbor")
+    full = step(large, "strategy=full_batch")
+    assert step(larger, "strategy=full_batch") > 50 * full > 50 * step(large)
+
+
+@pytest.mark.parametrize("strategy", ["neighbor", "cluster", "random_nodes", "subgraph"])
+def test_a_part_needs_less_than_the_whole(strategy: str) -> None:
+    graph = power_law(10_000_000)
+    assert step(graph, f"strategy={strategy}") < step(graph, "strategy=full_batch")
+
+
+@pytest.mark.parametrize("kind", ENCODERS.values(), ids=lambda kind: kind.__name__)
+def test_layers_need_more_for_more(kind: type) -> None:
+    encoder = kind(num_relations=3, dim=16)
+    if not encoder.num_layers:
+        return
+    small = encoder.memory(0, BlockSize(200.0, 100.0, 1000.0))
+    assert 0 < small.kept <= small.peak
+    for more in (
+        BlockSize(400.0, 100.0, 1000.0),
+        BlockSize(200.0, 200.0, 1000.0),
+        BlockSize(200.0, 100.0, 2000.0),
+    ):
+        large = encoder.memory(0, more)
+        assert large.kept >= small.kept
+        assert large.peak >= small.peak
+        assert large.peak > small.peak or large.kept > small.kept
+
+
+def test_smaller_steps_end() -> None:
+    assert [s["batch_size"] for s in smaller({"batch_size": 100})] == [50, 25]
+    assert [s["per_batch"] for s in smaller({"per_batch": 5})] == [2, 1]
+    assert not list(smaller({"query_share": 0.1}))
+
+
+def test_auto_takes_full_batches_of_a_small_graph() -> None:
+    made = planner(power_law(1500), "strategy=auto")
+    plan = chosen(made, AutoStrategy(), ROOMY)
+    assert choose.name(plan.strategy) == "full_batch"
+    assert plan.why is not None
+    assert "whole graph" in plan.why
+
+
+def test_auto_samples_a_huge_graph() -> None:
+    made = planner(power_law(50_000_000), "strategy=auto", "task.num_layers=3")
+    plan = chosen(made, AutoStrategy(fanout=[8, 4]), replace(ROOMY, host=64 * GB))
+    assert choose.name(plan.strategy) == "neighbor"
+    assert plan.strategy["fanout"] == [8, 4, 4]
+    assert plan.strategy["batch_size"] == 512
+
+
+def test_auto_takes_smaller_steps_where_memory_is_short() -> None:
+    made = planner(power_law(100_000), "strategy=auto", "evaluation.memory=1")
+    need = made.need(AutoStrategy().neighbor(1))
+    assert need is not None
+    room = replace(ROOMY, host=round(0.95 * need.host))
+    plan = chosen(made, AutoStrategy(), room)
+    assert plan.need is not None
+    assert room.fits(plan.need)
+    assert plan.strategy["batch_size"] < 512
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> tuple[str, ...]:
+    return (
+        "data=synthetic",
+        "data.edges=2000",
+        "task.dim=16",
+        "trainer.threads=1",
+        "trainer.max_epochs=1",
+        "predictions.count=0",
+        f"root={tmp_path / 'outputs'}",
+        f"store.root={tmp_path / 'stores'}",
+    )
+
+
+@pytest.mark.parametrize("task", ["link_prediction", "node_classification"])
+def test_auto_trains_and_tells_what_it_took(own: tuple[str, ...], task: str) -> None:
+    run = kgscale.train(f"task={task}", *own, "strategy=auto", "task.num_layers=2", quiet=True)
+    results = json.loads((run.directory / "results.json").read_text())
+    assert results["strategy"] in ("NeighborStrategy", "FullBatchStrategy")
+    assert results["plan"]["why"]
+    assert results["plan"]["strategy"]["_target_"].endswith(results["strategy"])
+    assert 0 < results["plan"]["step_bytes"] <= results["plan"]["host_bytes"]
+
+
+def test_what_cannot_fit_does_not_start(
+    own: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fitting = ("task=node_classification", "strategy=full_batch", "trainer.memory=700KB")
+    settings = compose.settings([*own[:-1], *fitting])
+    settings["store"]["root"] = str(tmp_path / "stores")
+    assert main([*own, *fitting]) == 4
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "strategy=full_batch would need about" in said
+    assert "of 700 KB that trainer.memory allows" in said
+    assert "would need about" in said.partition(";")[2]
+    assert not list((tmp_path / "outputs").rglob("config.yaml"))
+
+
+def test_a_control_group_bounds_what_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        "/proc/meminfo": ["MemTotal: 100 kB", "MemAvailable: 90 kB"],
+        "/proc/self/cgroup": ["0::/a/b"],
+        "/sys/fs/cgroup/a/b/memory.max": ["max"],
+        "/sys/fs/cgroup/a/b/memory.current": ["1"],
+        "/sys/fs/cgroup/a/memory.max": ["60000"],
+        "/sys/fs/cgroup/a/memory.current": ["50000"],
+        "/sys/fs/cgroup/a/memory.stat": ["anon 3", "inactive_file 10000"],
+    }
+    monkeypatch.setattr(memory, "_lines", lambda file: files.get(str(file), []))
+    assert memory.available_bytes() == 20000
+    monkeypatch.setattr(memory, "_lines", lambda file: [])
+    assert memory.available_bytes() is None
+
+
+Estimate = Callable[[dict[str, Any]], float]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["neighbor", "full_batch", "cluster"])
+def test_estimates_are_near_what_steps_take(strategy: str, tmp_path: Path) -> None:
+    settings = compose.settings(
+        ["data=synthetic", "task=node_classification", f"strategy={strategy}", "task.dim=128"]
+    )
+    settings["store"]["root"] = str(tmp_path)
+    need = plan_step(settings).need
+    assert need is not None
+    assert 1 / 1.5 < need.step.peak / measure_step(settings).memory < 1.5
