@@ -83,16 +83,18 @@ class Comparison:
 
     def settings_of(self, strategy: str, seed: int, *more: str) -> Settings:
         """Equal but for the strategy and the seed; what has no messages gets an encoder of rows."""
-        chosen = [f"strategy={strategy}", f"seed={seed}", *more]
-        composed = self.compose(chosen)
-        kind, _ = component("encoder", composed["encoder"])
-        if strategy == "precomputed" and not issubclass(kind, MapEncoder):
-            composed = self.compose(["encoder=sign", *chosen])
-        composed = copy.deepcopy(composed)
-        composed.pop("compare")
         own = (self.settings.own or {}).get(strategy, {})
         if not isinstance(own, Mapping):
             raise ConfigError(f"compare.own.{strategy} needs a mapping, got {own!r}")
+        own = dict(own)
+        option = own.pop("strategy", strategy)
+        chosen = [f"strategy={option}", f"seed={seed}", *more]
+        composed = self.compose(chosen)
+        kind, _ = component("encoder", composed["encoder"])
+        if option == "precomputed" and not issubclass(kind, MapEncoder):
+            composed = self.compose(["encoder=sign", *chosen])
+        composed = copy.deepcopy(composed)
+        composed.pop("compare")
         composed["strategy"].update(own)
         component("strategy", composed["strategy"])
         composed["trainer"].update(

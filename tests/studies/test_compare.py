@@ -77,10 +77,11 @@ def test_the_command_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixtu
             "data=synthetic",
             "data.edges=4000",
             "data.classes=4",
-            "compare.strategies=[neighbor,cluster,precomputed]",
+            "compare.strategies=[neighbor,cluster,precomputed,halo]",
             "compare.seeds=[0,1]",
             "compare.minutes=0.05",
-            "compare.own={cluster: {parts: 8, per_batch: 2}}",
+            "compare.own={cluster: {parts: 8, per_batch: 2},"
+            " halo: {strategy: cluster, parts: 8, per_batch: 2, halo: 3}}",
             "compare.sizes=[2000,8000]",
             "encoder.dim=8",
             f"root={tmp_path}",
@@ -91,9 +92,9 @@ def test_the_command_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixtu
     (directory,) = (tmp_path / "compare").iterdir()
     with (directory / "comparison.csv").open() as file:
         rows = {row["strategy"]: row for row in csv.DictReader(file)}
-    assert set(rows) == {"neighbor", "cluster", "precomputed"}
+    assert set(rows) == {"neighbor", "cluster", "precomputed", "halo"}
     assert all(0 <= float(row["mean"]) <= 1 for row in rows.values())
-    assert 0 < float(rows["cluster"]["edges_kept"]) < 1
+    assert 0 < float(rows["cluster"]["edges_kept"]) < float(rows["halo"]["edges_kept"]) <= 1
     assert (directory / "comparison.png").read_bytes().startswith(b"\x89PNG")
     assert "minutes to" in out
 

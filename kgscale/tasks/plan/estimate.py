@@ -101,7 +101,8 @@ class Need:
         """While a step computes, batches wait and others are made; validation has no such."""
         waiting = self.ahead * self.step.batch + self.workers * self.step.making
         if self.accelerated:
-            return self.devices * (self.strategy + waiting)
+            # A model is made, and its checkpoints pass, through the host.
+            return self.devices * (self.strategy + max(waiting, self.model))
         step = self.step.batch + self.step.training + waiting
         return self.devices * (self.model + self.strategy + max(step, self.validation))
 
