@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from kgscale.errors import ConfigError, ResourceError
 from kgscale.models.encoders.precomputed import MapEncoder
 from kgscale.studies.record import Record, read_record
 from kgscale.tasks import show
-from kgscale.tasks.components import component
+from kgscale.tasks.components import GROUPS, component, target
 from kgscale.tasks.directory import write_text
 from kgscale.tasks.measure import StepCost, measure_step
 from kgscale.tasks.schema import at_least
@@ -95,7 +96,7 @@ class Comparison:
             composed = self.compose(["encoder=sign", *chosen])
         composed = copy.deepcopy(composed)
         composed.pop("compare")
-        composed["strategy"].update(own)
+        composed["strategy"] = _takes(composed["strategy"]) | own
         component("strategy", composed["strategy"])
         composed["trainer"].update(
             clock="cpu",
@@ -155,3 +156,10 @@ class Comparison:
             run = self.settings_of(strategy, self.settings.seeds[0], f"data.edges={edges}")
             with show.busy(self.console, f"{strategy}: a step on {edges:,} edges"):
                 yield edges, measure_step(run).memory
+
+
+def _takes(strategy: Mapping[str, Any]) -> Settings:
+    """Without the settings of an experiment that are another strategy's."""
+    kind = next(kind for kind in GROUPS["strategy"] if target(kind) == strategy["_target_"])
+    known = {"_target_", *inspect.signature(kind).parameters}
+    return {name: value for name, value in strategy.items() if name in known}

@@ -81,7 +81,8 @@ class GraphParts:
         )
 
     def miniature(self) -> GraphParts:
-        """The toy with this graph's relations, types and classes: all of a model but its table."""
+        """The toy with this graph's relations, types, classes and propagated maps: all of a model
+        but its table."""
         toy = GraphParts.toy()
         assert toy.labels is not None
         graph = replace(toy.graph, num_relations=self.graph.num_relations)
@@ -89,7 +90,9 @@ class GraphParts:
             {**kind, "start": number, "stop": number + 1} for number, kind in enumerate(self.types)
         ]
         labels = None if self.labels is None else replace(toy.labels, names=self.labels.names)
-        return replace(toy, graph=graph, known=graph, labels=labels, types=types)
+        return replace(
+            toy, graph=graph, known=graph, labels=labels, types=types, propagate=self.propagate
+        )
 
     @property
     def num_entities(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from kgscale.inference.embed import ROWS
 from kgscale.losses import LOGITS, MarginLoss, SoftmaxLoss
 from kgscale.models.encoders.base import FLOAT, LONG, BlockSize, Encoder
+from kgscale.models.encoders.precomputed import MapEncoder
 from kgscale.models.inputs import EntityInput
 from kgscale.tasks.plan.asked import Asks
 from kgscale.tasks.plan.sizes import BatchSize
@@ -167,6 +168,11 @@ class _Features(NamedTuple):
 
 
 def _feature_bytes(size: BatchSize, model: ModelSize, graph: GraphStatistics) -> _Features:
+    encoder = model.encoder
+    if isinstance(encoder, MapEncoder):
+        need = encoder.rows_bytes(size.entities)
+        given = size.entities * (FLOAT * float(sum(encoder.map_dims)) + LONG * encoder.num_maps)
+        return _Features(given, need.kept, need.peak)
     given = rows = 0.0
     for number, kind in enumerate(model.types):
         if kind["features"]:

@@ -12,6 +12,7 @@ from kgscale.models.encoders.base import BlockSize
 from kgscale.sampling.cluster import ClusterStrategy
 from kgscale.sampling.full_batch import FullBatchStrategy
 from kgscale.sampling.neighbor import NeighborStrategy
+from kgscale.sampling.precomputed import PrecomputedStrategy
 from kgscale.sampling.questions import Candidates
 from kgscale.sampling.random_nodes import RandomNodesStrategy
 from kgscale.sampling.subgraph import SubgraphStrategy
@@ -208,10 +209,28 @@ def subgraph_size(
     )
 
 
+def precomputed_size(
+    settings: Mapping[str, Any], asks: Asks, graph: GraphStatistics, num_layers: int
+) -> BatchSize:
+    """The seeds alone, without an edge; their rows of maps are counted with the model."""
+    held, asked = _seeds(settings, asks, graph)
+    number = float(held.sum())
+    return BatchSize(
+        hops=(number,) * (num_layers + 1),
+        edges=(0.0,) * num_layers,
+        stored=0.0,
+        asked=asked,
+        kinds=held,
+        making=32 * number + 3 * asks.query_bytes(asked),
+        kept=asks.kept,
+    )
+
+
 SIZES: Final[dict[type, Callable[..., BatchSize]]] = {
     NeighborStrategy: neighbor_size,
     FullBatchStrategy: full_size,
     ClusterStrategy: cluster_size,
     RandomNodesStrategy: random_size,
     SubgraphStrategy: subgraph_size,
+    PrecomputedStrategy: precomputed_size,
 }

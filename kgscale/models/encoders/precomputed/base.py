@@ -12,7 +12,14 @@ from torch import Tensor, nn
 
 from kgscale.batch import Block, FeatureRows, SubgraphBatch
 from kgscale.errors import ConfigError
-from kgscale.models.encoders.base import ACTIVATIONS, Activation, Encoder, glorot
+from kgscale.models.encoders.base import (
+    ACTIVATIONS,
+    FLOAT,
+    Activation,
+    Encoder,
+    LayerBytes,
+    glorot,
+)
 from kgscale.types import RelationVectors, Vectors
 
 
@@ -51,9 +58,30 @@ class MapEncoder(Encoder):
         for name, share in (("dropout", dropout), ("input_dropout", input_dropout)):
             if not 0 <= share < 1:
                 raise ConfigError(f"encoder.{name} needs a share in [0, 1), got {share}")
-        self.num_maps = len(maps)
+        self.num_maps, self.map_dims = len(maps), [int(spec["dim"]) for spec in maps]
         self.dropout, self.input_dropout = nn.Dropout(dropout), nn.Dropout(input_dropout)
         self.gain = nn.Parameter(torch.zeros(dim)) if residual else None
+
+    hidden_copies: ClassVar[float] = 2.0
+    """Vectors of ``dim`` that an entity's row of a map leaves for the gradient, mapped and
+    activated; dropout leaves one more."""
+
+    def rows_bytes(self, entities: float) -> LayerBytes:
+        """An estimate of what a step keeps of the rows of so many entities, and its peak.
+
+        Rows are copied where ``input_dropout`` leaves some of them out; the backward pass has the
+        gradients of two vectors of ``dim`` for each map at a time.
+        """
+        row, given = FLOAT * self.dim, FLOAT * float(sum(self.map_dims))
+        copied = 2 * given if self.input_dropout.p else 0.0
+        copies = self.hidden_copies + bool(self.dropout.p)
+        kept = entities * (copied + copies * self.mapped * row)
+        return LayerBytes(kept, kept + 2 * entities * self.mapped * row)
+
+    @property
+    def mapped(self) -> int:
+        """How many rows of an entity are mapped."""
+        return self.num_maps
 
     @abstractmethod
     def change(self, features: tuple[FeatureRows, ...], entities: int) -> Vectors:

@@ -50,6 +50,7 @@ class NARS(SIGN):
             generator=generator,
         )
         self.groups, self.num_maps = groups, len(maps)
+        self.map_dims = [int(spec["dim"]) for spec in maps]
         self.weight = nn.ParameterDict(
             {
                 str(number): torch.full((len(group), maps[group[0]]["dim"]), 1 / len(group))
@@ -57,6 +58,11 @@ class NARS(SIGN):
                 if len(group) > 1
             }
         )
+
+    @property
+    def mapped(self) -> int:
+        """Those of a hop are mixed before."""
+        return len(self.groups)
 
     def change(self, features: tuple[FeatureRows, ...], entities: int) -> Vectors:
         return super().change(self.mixed(features), entities)

@@ -62,6 +62,8 @@ class SeHGNN(MapEncoder):
         depth: linear maps after the concatenation; 0 adds the maps up instead.
     """
 
+    hidden_copies = 8.0
+
     def __init__(
         self,
         *,
