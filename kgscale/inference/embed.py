@@ -58,7 +58,9 @@ def embed_graph(
     device = model.encoder.relation.device
     rows = graph.indptr.shape[0] - 1
     if isinstance(model.encoder, MapEncoder):
-        x = _mapped(model.inputs, model.encoder, rows, features, memory)
+        x = _matrix(rows, model.encoder.dim, device, memory)
+        for entity_id in torch.split(torch.arange(rows), ROWS):
+            x[entity_id[0] : entity_id[-1] + 1] = _mapped(model, entity_id, features)
     else:
         x = _inputs(model.inputs, rows, features, device, memory)
     for index in range(model.encoder.num_layers):
@@ -70,6 +72,26 @@ def embed_graph(
         x = out
     model.train(training)
     return GraphVectors(entity=x, relation=relations[-1].detach())
+
+
+@torch.no_grad()
+def embed_some(
+    model: LinkModel | NodeModel,
+    graph: Adjacency,
+    entity_id: Int64[Tensor, " entity"],
+    *,
+    memory: int,
+    features: Features = no_features,
+) -> EntityVectors:
+    """Vectors of some entities: by these alone where the encoder reads rows and no edges."""
+    if not isinstance(model.encoder, MapEncoder):
+        every = embed_graph(model, graph, memory=memory, features=features).entity
+        return every[entity_id.to(every.device)]
+    training = model.training
+    model.eval()
+    found = [_mapped(model, part, features) for part in torch.split(entity_id, ROWS)]
+    model.train(training)
+    return torch.cat(found)
 
 
 def _inputs(
@@ -87,16 +109,13 @@ def _inputs(
 
 
 def _mapped(
-    inputs: EntityInput, encoder: MapEncoder, rows: int, features: Features, memory: int
+    model: LinkModel | NodeModel, entity_id: Int64[Tensor, " entity"], features: Features
 ) -> Vectors:
     """The vectors of an encoder that reads rows alone."""
-    device = encoder.relation.device
-    x = _matrix(rows, encoder.dim, device, memory)
-    for entity_id in torch.split(torch.arange(rows), ROWS):
-        given = tuple(part.to(device) for part in features(entity_id))
-        out = encoder.rows(inputs(entity_id.to(device)), given)
-        x[entity_id[0] : entity_id[-1] + 1] = out
-    return x
+    assert isinstance(model.encoder, MapEncoder)
+    device = model.encoder.relation.device
+    given = tuple(part.to(device) for part in features(entity_id))
+    return model.encoder.rows(model.inputs(entity_id.to(device)), given)
 
 
 def row_blocks(graph: Adjacency, device: torch.device) -> Iterator[Block]:

