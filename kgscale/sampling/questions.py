@@ -53,7 +53,7 @@ class Inside(NamedTuple):
     """The questions about a part of the graph, for strategies that cut it by themselves."""
 
     hidden: Bool[Tensor, " edge"]
-    """Edges that would give an answer away: a function of the edge's triple."""
+    """Edges that would give an answer away: those asked about, and their reciprocals."""
     query: Queries
 
 
@@ -152,7 +152,7 @@ class LinkQuestions:
 
     def describe_inside(self, visits: int, among: str) -> str:
         share = "all" if visits == 1 else f"one in {visits}"
-        return f"asks about {share} of its edges, hidden, ranked against {among}"
+        return f"asks {share} of the questions inside, answers hidden, ranked against {among}"
 
     def about(
         self, step: Int64[Tensor, " query"], mine: slice, *, candidates: Candidates, seed: int
@@ -190,13 +190,27 @@ class LinkQuestions:
         return max(1, round(1 / query_share))
 
     def inside(self, cut: Induced, rows: int, share: Share, *, seed: int) -> Inside:
-        triple = self.graph.triple[cut.edge.long()]
-        visit = uniform(triple, seed=seed) * share.visits
-        asked = (share.low <= visit) & (visit < share.high)
+        """Whole questions, with all their answers that the part holds.
+
+        To ask about single edges would make several times as many questions, each scored against
+        all candidates.
+        """
+        size = 2 * self.graph.num_relations
+        row = torch.arange(cut.indptr.shape[0] - 1).repeat_interleave(cut.indptr.diff())
+        relation = cut.relation.long()
+        back = inverse(relation, num_relations=self.graph.num_relations)
+
+        def turn(entity: Int64[Tensor, " edge"], relation: Int64[Tensor, " edge"]) -> Tensor:
+            visit = uniform(cut.entity_id[entity] * size + relation, seed=seed) * share.visits
+            return (share.low <= visit) & (visit < share.high)
+
         # An edge from beyond the rows has no other direction here, and no candidate at its end.
-        asked &= cut.source < rows
+        inside = cut.source < rows
+        asked = turn(row, back) & inside
+        other = turn(cut.source.long(), relation) & inside
         num_relations = self.graph.num_relations
-        return Inside(asked, link_queries(cut, asked, num_relations=num_relations, rows=rows))
+        query = link_queries(cut, asked, num_relations=num_relations, rows=rows)
+        return Inside(asked | other, query)
 
 
 class NodeQuestions:

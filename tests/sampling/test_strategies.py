@@ -244,6 +244,12 @@ def test_an_epoch_asks_every_train_triple_once_from_each_side(
     assert sorted(seen) == sorted(expected)
 
 
+def held(batch: SubgraphBatch, num_relations: int) -> set[Triple]:
+    """All edges that a batch was cut from: messages, and what was hidden of both directions."""
+    asked = questions(batch)
+    return {*messages(batch), *both_ways(asked, num_relations)}
+
+
 def test_visits_of_a_union_ask_each_of_its_edges_once() -> None:
     graph = store((random_triples(60, num_entities=12, num_relations=3), 12, 3))
     strategy = random_nodes(graph, 1, 2)
@@ -253,8 +259,19 @@ def test_visits_of_a_union_ask_each_of_its_edges_once() -> None:
         one, two = (
             strategy.batch(0, step, rank=0, world_size=1) for step in (union, union + unions)
         )
-        assert sorted(messages(one) + questions(one)) == sorted(messages(two) + questions(two))
+        assert held(one, 3) == held(two, 3)
+        assert {*questions(one), *questions(two)} == held(one, 3)
         assert set(questions(one)).isdisjoint(questions(two))
+
+
+def test_a_question_is_asked_with_all_its_answers_inside() -> None:
+    """Each score row then serves several answers."""
+    graph = store((random_triples(60, num_entities=12, num_relations=1), 12, 1))
+    for batch in batches(random_nodes(graph, 1, 2)):
+        inside = held(batch, 1)
+        asked = {(head, relation) for head, relation, _ in questions(batch)}
+        answers = [fact for fact in inside if fact[:2] in asked]
+        assert sorted(questions(batch)) == sorted(answers)
 
 
 @pytest.mark.parametrize("make", [random_nodes, cluster])
@@ -302,7 +319,7 @@ def test_a_union_holds_all_edges_between_its_parts() -> None:
     for batch in batches(union):
         inside = set(batch.entity_id.tolist())
         expected = [tuple(row) for row in triples.tolist() if {row[0], row[2]} <= inside]
-        assert sorted(messages(batch) + questions(batch)) == sorted(both_ways(expected, 1))
+        assert held(batch, 1) == set(both_ways(expected, 1))
 
 
 @pytest.mark.parametrize(
