@@ -94,9 +94,10 @@ class Comparison:
         kind, _ = component("encoder", composed["encoder"])
         if option == "precomputed" and not issubclass(kind, MapEncoder):
             composed = self.compose(["encoder=sign", *chosen])
+            composed["encoder"] = _takes("encoder", composed["encoder"])
         composed = copy.deepcopy(composed)
         composed.pop("compare")
-        composed["strategy"] = _takes(composed["strategy"]) | own
+        composed["strategy"] = _takes("strategy", composed["strategy"]) | own
         component("strategy", composed["strategy"])
         composed["trainer"].update(
             clock="cpu",
@@ -158,8 +159,8 @@ class Comparison:
                 yield edges, measure_step(run).memory
 
 
-def _takes(strategy: Mapping[str, Any]) -> Settings:
-    """Without the settings of an experiment that are another strategy's."""
-    kind = next(kind for kind in GROUPS["strategy"] if target(kind) == strategy["_target_"])
+def _takes(group: str, settings: Mapping[str, Any]) -> Settings:
+    """Without what an experiment sets for another class of the group."""
+    kind = next(kind for kind in GROUPS[group] if target(kind) == settings["_target_"])
     known = {"_target_", *inspect.signature(kind).parameters}
-    return {name: value for name, value in strategy.items() if name in known}
+    return {name: value for name, value in settings.items() if name in known}
