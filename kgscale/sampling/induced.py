@@ -86,11 +86,12 @@ class InducedStrategy(ABC):
         Costs the cutting of an epoch's unions.
         """
         unions, size = self._unions(1), 2 * self.graph.num_relations
-        held = torch.zeros(size)
+        seen = torch.zeros(self.graph.source.shape[0], dtype=torch.bool)
         for index in range(unions):
-            edges = self.cut(0, *share(self.groups, unions, index)).edges
-            held += torch.bincount(edges.relation.long(), minlength=size)
-        every = torch.bincount(self.graph.relation.long(), minlength=size)
+            seen[self.cut(0, *share(self.groups, unions, index)).edges.edge.long()] = True
+        relation = self.graph.relation.long()
+        held = torch.bincount(relation[seen], minlength=size)
+        every = torch.bincount(relation, minlength=size)
         shares = held[every > 0] / every[every > 0]
         return {
             "edges_kept": float(held.sum() / every.sum()),

@@ -274,6 +274,16 @@ def test_a_question_is_asked_with_all_its_answers_inside() -> None:
         assert sorted(questions(batch)) == sorted(answers)
 
 
+def test_an_edge_that_several_unions_hold_is_kept_once() -> None:
+    """Hubs are in every union, and so are the edges between them."""
+    graph = store((random_triples(60, num_entities=12, num_relations=3), 12, 3))
+    union = ClusterStrategy(
+        graph=graph, partition=parts, num_layers=1, parts=4, per_batch=1, hubs=6, query_share=1.0
+    )
+    kept = {edge for batch in batches(union) for edge in held(batch, 3)}
+    assert union.report()["edges_kept"] == pytest.approx(len(kept) / len(graph.source))
+
+
 @pytest.mark.parametrize("make", [random_nodes, cluster])
 def test_every_entity_is_in_some_batch_of_an_epoch(make: Make) -> None:
     graph = store((random_triples(60, num_entities=12, num_relations=3), 12, 3))
