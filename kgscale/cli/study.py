@@ -28,7 +28,7 @@ def compare(arguments: Sequence[str]) -> int:
     def further(more: Sequence[str]) -> compose.Settings:
         return compose.settings([*arguments, *more], name="compare")
 
-    comparison = Comparison(wanted, further, directory, console)
+    comparison = Comparison(wanted, further, compose.settings, directory, console)
     outcomes = comparison.run()
     rows = rows_of(outcomes, target_of(outcomes, wanted.target))
     write_text(directory / "comparison.csv", as_csv(rows))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import json
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from kgscale.errors import ConfigError, ResourceError
 from kgscale.models.encoders.precomputed import MapEncoder
 from kgscale.studies.record import Record, read_record
 from kgscale.tasks import show
-from kgscale.tasks.components import GROUPS, component, target
+from kgscale.tasks.components import component
 from kgscale.tasks.directory import write_text
 from kgscale.tasks.measure import StepCost, measure_step
 from kgscale.tasks.schema import at_least
@@ -73,13 +72,19 @@ class Comparison:
 
     Args:
         compose: the settings of a run for further overrides (of groups and keys).
+        plain: the same without the overrides that are compared under.
         directory: where all files go.
     """
 
     def __init__(
-        self, settings: CompareSettings, compose: Compose, directory: Path, console: Console
+        self,
+        settings: CompareSettings,
+        compose: Compose,
+        plain: Compose,
+        directory: Path,
+        console: Console,
     ) -> None:
-        self.settings, self.compose = settings, compose
+        self.settings, self.compose, self.plain = settings, compose, plain
         self.directory, self.console = directory, console
 
     def settings_of(self, strategy: str, seed: int, *more: str) -> Settings:
@@ -89,16 +94,18 @@ class Comparison:
             raise ConfigError(f"compare.own.{strategy} needs a mapping, got {own!r}")
         own = dict(own)
         option = own.pop("strategy", strategy)
-        chosen = [f"strategy={option}", f"seed={seed}", *more]
-        composed = self.compose(chosen)
+        composed = copy.deepcopy(self.compose([f"seed={seed}", *more]))
+        composed.pop("compare")
+        task = f"task={composed['task']['name']}"
+        plain = self.plain([task, f"strategy={option}", "encoder=sign"])
+        # What is set for the strategy of an experiment says nothing about another.
+        if plain["strategy"]["_target_"] != composed["strategy"]["_target_"]:
+            composed["strategy"] = plain["strategy"]
+        composed["strategy"] |= own
+        component("strategy", composed["strategy"])
         kind, _ = component("encoder", composed["encoder"])
         if option == "precomputed" and not issubclass(kind, MapEncoder):
-            composed = self.compose(["encoder=sign", *chosen])
-            composed["encoder"] = _takes("encoder", composed["encoder"])
-        composed = copy.deepcopy(composed)
-        composed.pop("compare")
-        composed["strategy"] = _takes("strategy", composed["strategy"]) | own
-        component("strategy", composed["strategy"])
+            composed["encoder"] = plain["encoder"] | {"dim": composed["encoder"]["dim"]}
         composed["trainer"].update(
             clock="cpu",
             max_seconds=60 * self.settings.minutes,
@@ -157,10 +164,3 @@ class Comparison:
             run = self.settings_of(strategy, self.settings.seeds[0], f"data.edges={edges}")
             with show.busy(self.console, f"{strategy}: a step on {edges:,} edges"):
                 yield edges, measure_step(run).memory
-
-
-def _takes(group: str, settings: Mapping[str, Any]) -> Settings:
-    """Without what an experiment sets for another class of the group."""
-    kind = next(kind for kind in GROUPS[group] if target(kind) == settings["_target_"])
-    known = {"_target_", *inspect.signature(kind).parameters}
-    return {name: value for name, value in settings.items() if name in known}
