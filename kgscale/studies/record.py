@@ -45,7 +45,7 @@ class Record:
     def describe(self) -> str:
         return (
             f"validation {word(self.metric)} {self.best:.4f} after {self.epochs:,} epochs in"
-            f" {self.minutes:.1f} minutes"
+            f" {self.minutes:.2f} minutes"
         )
 
 
