@@ -51,6 +51,7 @@ def test_freed_memory_is_given_back() -> None:
     assert left < 4 * MIB
 
 
+@pytest.mark.slow
 def test_a_step_of_a_small_run(tmp_path: Path) -> None:
     settings = compose.settings(
         ["data=synthetic", "data.edges=3000", "task=node_classification", "trainer.threads=1"]
