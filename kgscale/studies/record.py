@@ -23,7 +23,7 @@ class Record:
     """The one that validation watches."""
     curve: Sequence[tuple[float, float]]
     """Minutes of training and the validation metric then, in order of time."""
-    epochs: int
+    epochs: float
     train_seconds: float
     """Processor seconds of training and validation."""
     report: Mapping[str, float]
@@ -44,7 +44,7 @@ class Record:
 
     def describe(self) -> str:
         return (
-            f"validation {word(self.metric)} {self.best:.4f} after {self.epochs:,} epochs in"
+            f"validation {word(self.metric)} {self.best:.4f} after {self.epochs:.1f} epochs in"
             f" {self.minutes:.2f} minutes"
         )
 
@@ -61,7 +61,7 @@ def read_record(directory: Path) -> Record:
         triples=results["data"]["triples"],
         metric=metric,
         curve=[(float(row["minutes"]), float(row[f"valid/{metric}"])) for row in rows],
-        epochs=results["epochs"],
+        epochs=float(results["epochs"]),
         train_seconds=results["seconds"]["train_cpu"],
         report=results["strategy_report"],
     )

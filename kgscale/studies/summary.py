@@ -45,7 +45,7 @@ def _row(outcome: Outcome, target: float) -> dict[str, Any]:
         "target": target,
         "minutes_to_target": statistics.mean(reached) if every else None,
         "seconds_per_epoch": statistics.mean(
-            60 * record.minutes / max(1, record.epochs) for record in outcome.records
+            60 * record.minutes / record.epochs for record in outcome.records
         ),
         "step_bytes": outcome.cost.memory,
         "seconds_per_1000_seeds": outcome.cost.seconds_per_1000_seeds,

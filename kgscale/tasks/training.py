@@ -157,7 +157,7 @@ class Training(ABC):
         for line in show.report(report):
             show.sentence(self.console, line)
 
-    def _results(self, metrics: dict[str, Any], epochs: int, *, done: bool) -> dict[str, Any]:
+    def _results(self, metrics: dict[str, Any], epochs: float, *, done: bool) -> dict[str, Any]:
         strategy, _ = component("strategy", self.settings.groups["strategy"])
         last = {"decoder": self.spec["decoder"]["name"]} if "decoder" in self.spec else {}
         return {
@@ -178,7 +178,7 @@ class Training(ABC):
             "monitor": self.module.monitor,
             "metrics": metrics,
             "protocol": self.protocol,
-            "epochs": epochs,
+            "epochs": round(epochs, 2),
             **self.usage.report(),
             "parameters": sum(p.numel() for p in self.module.model.parameters()),
             "versions": versions(),

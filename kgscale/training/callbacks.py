@@ -84,21 +84,41 @@ class StopOnSignal(pl.Callback):
         self.check()
 
 
+TOGETHER_EVERY = 16
+"""Steps after which several ranks agree on whether their time is over."""
+
+
 class TimeLimit(pl.Callback):
-    """Starts no epoch that would end after ``seconds``, judged by the mean of those so far."""
+    """Ends training so that a last validation is over after ``seconds``.
+
+    That may be in the middle of an epoch. The validation is taken to be as long as the one before.
+    """
 
     def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds, self.clock = seconds, clock
+        self._validation = 0.0
 
     def on_train_start(self, *_: Any) -> None:
         self.begin = self.clock()
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        passed = self.clock() - self.begin
-        late = passed + passed / (trainer.current_epoch + 1) > self.seconds
-        # Ranks' clocks differ, and a rank that stopped alone would leave the others waiting.
+    def on_validation_start(self, *_: Any) -> None:
+        self._validating = self.clock()
+
+    def on_validation_end(self, *_: Any) -> None:
+        self._validation = self.clock() - self._validating
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
+        # Ranks' clocks differ, and one that stopped alone would leave the others waiting; to ask
+        # all in every step would make them wait too.
+        if trainer.world_size > 1 and (index + 1) % TOGETHER_EVERY:
+            return
+        late = self.clock() - self.begin + self._validation >= self.seconds
         if trainer.strategy.reduce_boolean_decision(late, all=False):
             trainer.should_stop = True
+            # What was learned since the last validation is looked at, whatever epoch it is.
+            trainer.check_val_every_n_epoch = 1
 
 
 class LogMinutes(pl.Callback):

@@ -95,7 +95,8 @@ class FitResult:
     """What training left: the best validation metrics, and whether a signal cut it short."""
 
     metrics: dict[str, float]
-    epochs: int
+    epochs: float
+    """The last may have been cut short."""
     interrupted: int | None
     """Exit code asked for by a signal, or None."""
 
@@ -137,7 +138,12 @@ def fit(
                 raise
             interrupted = Interrupted(stop.received).exit_code
     module.set_score_dtype(torch.float32)
-    return FitResult(_load_best(module, trainer, directory), trainer.current_epoch, interrupted)
+    return FitResult(_load_best(module, trainer, directory), _epochs(trainer), interrupted)
+
+
+def _epochs(trainer: pl.Trainer) -> float:
+    batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+    return batches / max(1, trainer.num_training_batches)
 
 
 def _checkpoint(directory: Path, module: GraphModule) -> list[pl.Callback]:

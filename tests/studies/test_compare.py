@@ -26,7 +26,7 @@ def record(*curve: tuple[float, float], seed: int = 0) -> Record:
         triples=10,
         metric="mrr",
         curve=curve,
-        epochs=len(curve),
+        epochs=float(len(curve)),
         train_seconds=1.0,
         report={"edges_kept": 0.5},
     )

@@ -307,7 +307,8 @@ def test_a_signal_keeps_the_best_so_far(tmp_path: Path, hook: str, number: int, 
     interrupt_in(module, hook, number)
     fitted = run(module, tmp_path, max_epochs=5)
     assert fitted.interrupted == code
-    assert fitted.epochs == 1
+    # All steps of the second epoch come before its validation; a step cut off counts for none.
+    assert fitted.epochs == (2 if hook == "validation_step" else 1)
     assert fitted.metrics["mrr"] > 0
     assert (tmp_path / "checkpoints" / "best-epoch=0.ckpt").is_dir()
 
@@ -355,18 +356,63 @@ def test_a_signal_before_any_checkpoint_keeps_the_weights(tmp_path: Path) -> Non
     assert (tmp_path / "checkpoints" / "last.ckpt").is_dir()
 
 
-def test_the_time_limit_starts_no_epoch_too_many() -> None:
-    trainer = create_autospec(pl.Trainer, instance=True)
+class Ticks:
+    """A clock that shows a second more at each look."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def test_the_time_limit_stops_within_an_epoch_and_validates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looks at the clock: 1 at the start, 2, 3 … after steps; that of six is past 5 seconds."""
+    validated = []
+
+    def validate(self: LinkPrediction, shard: Any, batch_index: int) -> None:
+        self.log("valid/mrr", 0.5, batch_size=1)
+        validated.append((self.current_epoch, self.global_step))
+
+    clock = Ticks()
+    monkeypatch.setattr(LinkPrediction, "validation_step", validate)
+    monkeypatch.setattr(fit_module, "clock_of", lambda settings: clock)
+    monkeypatch.setattr(fit_module, "LogMinutes", lambda clock: pl.Callback())
+    steps = toys.strategy(batch_size=1)
+    assert steps.num_batches(world_size=1) > 5
+    fitted = run(toys.module(), tmp_path, strategy=steps, max_seconds=5.0, validate_every=2)
+    assert validated == [(0, 5)]
+    assert 0 < fitted.epochs < 1
+    assert fitted.metrics["mrr"] == 0.5
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+
+
+def test_the_time_limit_leaves_time_for_a_validation() -> None:
+    trainer = create_autospec(pl.Trainer, instance=True, world_size=1, should_stop=False)
     trainer.strategy.reduce_boolean_decision = lambda decision, all: decision
-    trainer.should_stop, trainer.current_epoch = False, 0
-    clock = iter([0.0, 4.0, 8.0])
-    module, limit = toys.module(), TimeLimit(10.0, clock=lambda: next(clock))
+    times = iter([0.0, 10.0, 14.0, 15.0, 16.0])
+    limit = TimeLimit(20.0, clock=lambda: next(times))
     limit.on_train_start()
-    limit.on_train_epoch_end(trainer, module)
+    limit.on_validation_start()
+    limit.on_validation_end()
+    limit.on_train_batch_end(trainer, toys.module(), None, None, 0)
     assert not trainer.should_stop
-    trainer.current_epoch = 1
-    limit.on_train_epoch_end(trainer, module)
+    limit.on_train_batch_end(trainer, toys.module(), None, None, 1)
     assert trainer.should_stop
+
+
+def test_ranks_agree_on_the_time_limit_now_and_then() -> None:
+    trainer = create_autospec(pl.Trainer, instance=True, world_size=2, should_stop=False)
+    asked = []
+    trainer.strategy.reduce_boolean_decision = lambda decision, all: asked.append(decision)
+    limit = TimeLimit(20.0, clock=Ticks())
+    limit.on_train_start()
+    for index in range(40):
+        limit.on_train_batch_end(trainer, toys.module(), None, None, index)
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(
