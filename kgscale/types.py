@@ -16,9 +16,10 @@ Scores: TypeAlias = Float[Tensor, "query candidate"]
 
 Vectors: TypeAlias = Float[Tensor, "row dim"]
 EntityVectors: TypeAlias = Float[Tensor, "entity dim"]
-RelationVectors: TypeAlias = Float[Tensor, "relation dim"]
-"""Of relations and their reciprocals."""
-Questions: TypeAlias = Float[Tensor, "query dim"]
+RelationVectors: TypeAlias = Float[Tensor, "relation relation_dim"]
+"""Of relations and their reciprocals; as wide as a decoder takes them."""
+Questions: TypeAlias = Float[Tensor, "query query_dim"]
+"""What candidates are compared with; as wide as a decoder needs it."""
 Candidates: TypeAlias = Float[Tensor, "candidate dim"]
 Ranks: TypeAlias = Float[Tensor, " query"]
 Mask: TypeAlias = Bool[Tensor, " row"]

@@ -70,8 +70,11 @@ def embed_graph(
                 index, x, relations[index], block
             )
         x = out
+    last = relations[-1]
+    if isinstance(model, LinkModel):
+        last = model.decoder.relations(last)
     model.train(training)
-    return GraphVectors(entity=x, relation=relations[-1].detach())
+    return GraphVectors(entity=x, relation=last.detach())
 
 
 @torch.no_grad()

@@ -22,13 +22,15 @@ class LinkModel(nn.Module):
 
     def encode(self, batch: SubgraphBatch) -> tuple[Vectors, RelationVectors]:
         """Vectors of the batch's seeds and of all relations."""
-        return self.encoder(own_inputs(self.inputs, self.encoder, batch), batch)  # type: ignore[no-any-return]
+        entity, relation = self.encoder(own_inputs(self.inputs, self.encoder, batch), batch)
+        return entity, self.decoder.relations(relation)
 
     def question(
         self, entity: EntityVectors, relation: RelationVectors, query: LinkQueries
     ) -> Questions:
         """What each query's candidates are compared with."""
-        return self.decoder.query(entity[query.head], relation[query.relation])
+        drop = self.decoder.dropout
+        return self.decoder.query(drop(entity[query.head]), drop(relation[query.relation]))
 
     def compare(self, question: Questions, candidate: Candidates) -> Scores:
         return self.decoder.compare(question, candidate, dtype=self.score_dtype)

@@ -15,7 +15,17 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from kgscale.errors import DataError, ResourceError
-from kgscale.models.decoders import ComplEx, Decoder, DistMult
+from kgscale.models.decoders import (
+    ComplEx,
+    ConvE,
+    Decoder,
+    DistMult,
+    PairRE,
+    RotatE,
+    TransE,
+    TripleRE,
+    TuckER,
+)
 from kgscale.models.encoders import (
     HGT,
     RGAT,
@@ -47,7 +57,10 @@ ENCODERS: Final = {
         SeHGNN,
     )
 }
-DECODERS: Final = {kind.__name__: kind for kind in (DistMult, ComplEx)}
+DECODERS: Final = {
+    kind.__name__: kind
+    for kind in (DistMult, ComplEx, TransE, RotatE, PairRE, TripleRE, TuckER, ConvE)
+}
 _WEIGHTS: Final = "model.safetensors"
 _SPEC: Final = "model.json"
 _DIGEST: Final = "digest"
@@ -76,7 +89,12 @@ def build_model(spec: dict[str, Any], *, seed: int) -> Model:
         last = ClassificationHead(**spec["head"], dim=encoder.dim, generator=generator)
     else:
         decoder_settings = dict(spec["decoder"])
-        last = DECODERS[decoder_settings.pop("name")](**decoder_settings, dim=encoder.dim)
+        last = DECODERS[decoder_settings.pop("name")](
+            **decoder_settings,
+            dim=encoder.dim,
+            num_relations=spec["num_relations"],
+            generator=generator,
+        )
     inputs = EntityInput(
         **_input_settings(spec, encoder),
         dim=encoder.dim,

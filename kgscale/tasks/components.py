@@ -47,7 +47,7 @@ GROUPS: Final[dict[str, tuple[type, ...]]] = {
 GIVEN: Final[dict[str, tuple[str, ...]]] = {
     "strategy": ("graph", "questions", "partition", "propagate", "num_layers", "seed"),
     "encoder": ("num_relations", "maps", "generator"),
-    "decoder": ("dim",),
+    "decoder": ("dim", "num_relations", "generator"),
     "classifier": ("dim", "num_classes", "generator"),
     "optimizer": ("tables", "vectors", "weights"),
 }

@@ -16,6 +16,7 @@ from kgscale.errors import ScoreError
 from kgscale.graph.adjacency import Adjacency
 from kgscale.inference.embed import Features, GraphVectors, embed_graph, no_features
 from kgscale.losses import Scalar
+from kgscale.models.link import LinkModel
 from kgscale.models.registry import Model
 from kgscale.training.distributed import exchange_rows
 
@@ -105,6 +106,8 @@ class GraphModule(pl.LightningModule, ABC):
         vectors = [self.model.encoder.relation]
         if self.model.inputs.type_vector is not None:
             vectors.append(self.model.inputs.type_vector)
+        if isinstance(self.model, LinkModel) and self.model.decoder.extra is not None:
+            vectors.append(self.model.decoder.extra)
         special = {id(parameter) for parameter in tables + vectors}
         weights = [p for p in self.model.parameters() if id(p) not in special]
         return self._factory(tables=tables, vectors=vectors, weights=weights)

@@ -1,6 +1,18 @@
 """Decoders score (head, relation, tail) from vectors alone."""
 
 from kgscale.models.decoders.base import Decoder
-from kgscale.models.decoders.bilinear import ComplEx, DistMult
+from kgscale.models.decoders.bilinear import ComplEx, DistMult, TuckER
+from kgscale.models.decoders.convolution import ConvE
+from kgscale.models.decoders.distance import PairRE, RotatE, TransE, TripleRE
 
-__all__ = ["ComplEx", "Decoder", "DistMult"]
+__all__ = [
+    "ComplEx",
+    "ConvE",
+    "Decoder",
+    "DistMult",
+    "PairRE",
+    "RotatE",
+    "TransE",
+    "TripleRE",
+    "TuckER",
+]

@@ -1,34 +1,36 @@
-"""Decoders that are linear in the candidate: scoring everything is one matrix product."""
+"""Decoders that are linear in head, relation and tail."""
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from kgscale.errors import ConfigError
-from kgscale.models.decoders.base import Decoder
-from kgscale.types import Vectors
+from kgscale.models.decoders.base import (
+    ProductDecoder,
+    complex_modulus,
+    complex_product,
+    require_even,
+)
+
+Vectors: TypeAlias = Float[Tensor, "*batch dim"]
 
 
-class DistMult(Decoder):
+class DistMult(ProductDecoder):
     """Score ``sum_i h_i r_i t_i``; symmetric in head and tail (Yang et al. 2015)."""
 
     symmetric = True
 
-    def forward(
-        self,
-        head: Float[Tensor, "*batch dim"],
-        relation: Float[Tensor, "*batch dim"],
-        tail: Float[Tensor, "*batch dim"],
-    ) -> Float[Tensor, "*batch"]:
-        return (head * relation * tail).sum(dim=-1)
-
     def query(self, head: Vectors, relation: Vectors) -> Vectors:
         return head * relation
 
+    def pair(self, head: Vectors, tail: Vectors) -> Vectors:
+        return head * tail
 
-class ComplEx(Decoder):
+
+class ComplEx(ProductDecoder):
     """Score ``Re(sum_i h_i r_i conj(t_i))`` of complex vectors (Trouillon et al. 2016).
 
     A vector of ``dim`` numbers holds ``dim / 2`` real parts, then ``dim / 2`` imaginary ones.
@@ -37,32 +39,53 @@ class ComplEx(Decoder):
 
     symmetric = False
 
-    def __init__(self, *, dim: int) -> None:
-        super().__init__(dim=dim)
-        if dim % 2:
-            raise ConfigError(f"decoder=complex needs an even encoder.dim, got {dim}")
-
-    def forward(
+    def __init__(
         self,
-        head: Float[Tensor, "*batch dim"],
-        relation: Float[Tensor, "*batch dim"],
-        tail: Float[Tensor, "*batch dim"],
-    ) -> Float[Tensor, "*batch"]:
-        return (_complex_product(head, relation) * tail).sum(dim=-1)
+        *,
+        dim: int,
+        num_relations: int = 0,
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(dim=dim, dropout=dropout)
+        require_even("complex", dim)
 
     def query(self, head: Vectors, relation: Vectors) -> Vectors:
-        return _complex_product(head, relation)
+        return complex_product(head, relation)
+
+    def pair(self, head: Vectors, tail: Vectors) -> Vectors:
+        real, imaginary = head.chunk(2, dim=-1)
+        return complex_product(torch.cat([real, -imaginary], dim=-1), tail)
 
     def penalty_modulus(self, vector: Float[Tensor, "*row dim"]) -> Float[Tensor, "*row part"]:
-        real, imaginary = vector.chunk(2, dim=-1)
-        # The small constant keeps the gradient of the root finite at zero.
-        return (real.square() + imaginary.square() + 1e-12).sqrt()
+        return complex_modulus(vector)
 
 
-def _complex_product(
-    left: Float[Tensor, "*batch dim"], right: Float[Tensor, "*batch dim"]
-) -> Float[Tensor, "*batch dim"]:
-    """With real parts first; ``Re(a conj(b))`` is then the plain dot product of the two."""
-    a, b = left.chunk(2, dim=-1)
-    c, d = right.chunk(2, dim=-1)
-    return torch.cat([a * c - b * d, a * d + b * c], dim=-1)
+class TuckER(ProductDecoder):
+    """Score ``sum_ijk W_ijk r_i h_j t_k`` with a core shared by all (Balažević et al. 2019).
+
+    Not symmetric. The core has ``dim^3`` numbers.
+    """
+
+    symmetric = False
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        num_relations: int = 0,
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(dim=dim, dropout=dropout)
+        self.core = nn.Parameter(torch.empty(dim, dim, dim))
+        with torch.no_grad():
+            self.core.uniform_(-1, 1, generator=generator)
+
+    def query(self, head: Vectors, relation: Vectors) -> Vectors:
+        mixed = (relation @ self.core.flatten(1)).unflatten(-1, (self.dim, self.dim))
+        return (head.unsqueeze(-2) @ mixed).squeeze(-2)
+
+    def pair(self, head: Vectors, tail: Vectors) -> Vectors:
+        mixed = torch.einsum("ijk,...k->...ij", self.core, tail)
+        return (mixed @ head.unsqueeze(-1)).squeeze(-1)
