@@ -93,6 +93,8 @@ class LinkQueries(Movable):
     """Queries of this step over all ranks, at least 1: what a mean must divide by."""
     step_answers: int
     """The same for answers."""
+    known: Int64[Tensor, "known 2"] | None = None
+    """Rows of (query, candidate) that are true and not asked here: no answers, and no rivals."""
 
     def of_step(self, ranks: Sequence[LinkQueries]) -> LinkQueries:
         """These, as part of what all ranks ask in a step."""

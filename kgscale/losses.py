@@ -57,6 +57,8 @@ def softmax_loss(scores: Scores, query: LinkQueries) -> Scalar:
     positive = scores[query.answer_query, query.answer]
     if query.candidate_weight is not None:
         scores = scores + query.candidate_weight.log()
+    if query.known is not None:
+        scores = scores.index_put(tuple(query.known.t()), scores.new_tensor(-torch.inf))
     return ((count * scores.logsumexp(dim=1)).sum() - positive.sum()) / query.step_answers
 
 
@@ -70,7 +72,7 @@ def fused_softmax_loss(
     """
     count = _answers_per_query(query, question)
     loss: Tensor = _FusedSoftmax.apply(  # type: ignore[no-untyped-call]
-        question, candidate, query.candidate_weight, count, query.answer_query, query.answer, dtype
+        question, candidate, query, count, dtype
     )
     return loss / query.step_answers
 
@@ -81,28 +83,26 @@ class _FusedSoftmax(torch.autograd.Function):
         ctx: Any,
         question: Tensor,
         candidate: Tensor,
-        weight: Tensor | None,
+        query: LinkQueries,
         count: Tensor,
-        answer_query: Tensor,
-        answer: Tensor,
         dtype: torch.dtype,
     ) -> Tensor:
         factor = candidate.to(dtype)
         grad_question, grad_candidate = torch.empty_like(question), torch.zeros_like(candidate)
         loss = question.new_zeros(())
         rows = max(1, LOGITS // candidate.shape[0])
-        ends = torch.searchsorted(
-            answer_query, torch.arange(0, question.shape[0] + rows, rows, device=answer.device)
-        )
-        for part, start in enumerate(range(0, question.shape[0], rows)):
+        answers = torch.stack([query.answer_query, query.answer], dim=1)
+        weight = query.candidate_weight
+        for start in range(0, question.shape[0], rows):
             chunk = slice(start, start + rows)
-            mine = slice(int(ends[part]), int(ends[part + 1]))
-            place = answer_query[mine] - start, answer[mine]
+            place = _places(answers, start, rows)
             left = question[chunk].to(dtype)
             scores = (left @ factor.t()).float()
             loss -= scores[place].sum()
             if weight is not None:
                 scores += weight.log()
+            if query.known is not None:
+                scores[_places(query.known, start, rows)] = -torch.inf
             normaliser = scores.logsumexp(dim=1)
             loss += (count[chunk] * normaliser).sum()
             share = scores.sub_(normaliser[:, None]).exp_().mul_(count[chunk, None])
@@ -116,7 +116,16 @@ class _FusedSoftmax(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor | None, ...]:
         question, candidate = ctx.saved_tensors
-        return question * grad[0], candidate * grad[0], None, None, None, None, None
+        return question * grad[0], candidate * grad[0], None, None, None
+
+
+def _places(
+    pairs: Int64[Tensor, "pair 2"], start: int, rows: int
+) -> tuple[Int64[Tensor, " mine"], Int64[Tensor, " mine"]]:
+    """Those pairs of ascending queries that are in ``rows`` of them from ``start`` on."""
+    ends = pairs.new_tensor([start, start + rows])
+    first, last = torch.searchsorted(pairs[:, 0].contiguous(), ends).tolist()
+    return pairs[first:last, 0] - start, pairs[first:last, 1]
 
 
 def bce_loss(scores: Scores, query: LinkQueries, *, smoothing: float = 0.0) -> Scalar:
@@ -125,17 +134,18 @@ def bce_loss(scores: Scores, query: LinkQueries, *, smoothing: float = 0.0) -> S
     Args:
         smoothing: share of the label spread evenly over all candidates.
     """
-    label = is_answer(scores, query).to(scores.dtype)
+    label = _marked(scores, query.answer_query, query.answer).to(scores.dtype)
     if smoothing:
         label = label * (1 - smoothing) + smoothing / scores.shape[1]
     entry = functional.binary_cross_entropy_with_logits(scores, label, reduction="none")
     weight = _weights(query, scores)
-    return (entry @ (weight / weight.sum())).sum() / query.step_queries
+    return (entry * (weight / weight.sum(dim=-1, keepdim=True))).sum() / query.step_queries
 
 
 def margin_loss(scores: Scores, query: LinkQueries, *, margin: float = 1.0) -> Scalar:
     """``max(0, margin - positive + negative)``, mean over negatives (Bordes et al. 2013)."""
-    negative = (~is_answer(scores, query)).to(scores.dtype) * _weights(query, scores)
+    answer = _marked(scores, query.answer_query, query.answer)
+    negative = (~answer).to(scores.dtype) * _weights(query, scores)
     weight = negative / negative.sum(dim=1, keepdim=True).clamp(min=1e-12)
     positive = scores[query.answer_query, query.answer]
     violation = (margin - positive[:, None] + scores[query.answer_query]).relu()
@@ -156,11 +166,12 @@ def n3_penalty(
     return (question[query.answer_query] + tail).sum() / query.step_answers
 
 
-def is_answer(scores: Scores, query: LinkQueries) -> Bool[Tensor, "query candidate"]:
-    """True where the candidate is a known answer of the query."""
+def _marked(
+    scores: Scores, row: Int64[Tensor, " pair"], candidate: Int64[Tensor, " pair"]
+) -> Bool[Tensor, "query candidate"]:
+    """True at the pairs."""
     mask = torch.zeros_like(scores, dtype=torch.bool)
-    true = torch.ones_like(query.answer, dtype=torch.bool)
-    return mask.index_put((query.answer_query, query.answer), true)
+    return mask.index_put((row, candidate), torch.ones_like(row, dtype=torch.bool))
 
 
 def _answers_per_query(query: LinkQueries, like: Tensor) -> Float[Tensor, " query"]:
@@ -168,9 +179,13 @@ def _answers_per_query(query: LinkQueries, like: Tensor) -> Float[Tensor, " quer
     return like.new_zeros(query.head.shape[0]).index_add(0, query.answer_query, ones)
 
 
-def _weights(query: LinkQueries, scores: Scores) -> Float[Tensor, " candidate"]:
+def _weights(query: LinkQueries, scores: Scores) -> Float[Tensor, "#query candidate"]:
+    """How much a candidate counts, for every query alike unless some are known to be true."""
     weight = query.candidate_weight
-    return scores.new_ones(scores.shape[1]) if weight is None else weight
+    found = scores.new_ones(1, scores.shape[1]) if weight is None else weight[None]
+    if query.known is None:
+        return found
+    return found * ~_marked(scores, *query.known.unbind(dim=1))
 
 
 class ScoreLoss(ABC):

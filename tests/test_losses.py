@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -51,13 +52,44 @@ def test_a_weight_of_two_is_a_candidate_listed_twice() -> None:
     torch.testing.assert_close(softmax_loss(scores, query(weight)), softmax_loss(twice, query()))
 
 
+KNOWN = torch.tensor([[0, 2], [0, 8], [2, 1], [3, 7]])
+"""True and not asked."""
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("loss", [softmax_loss, bce_loss, margin_loss])
+def test_what_is_known_is_as_if_it_were_no_candidate(
+    loss: Callable[[torch.Tensor, LinkQueries], torch.Tensor], weighted: bool
+) -> None:
+    scores, asked = torch.randn(QUERIES, CANDIDATES), query()
+    if weighted:
+        asked = replace(asked, candidate_weight=torch.rand(CANDIDATES) + 0.5)
+    expected = torch.zeros(())
+    for row in range(QUERIES):
+        left = [c for c in range(CANDIDATES) if [row, c] not in KNOWN.tolist()]
+        answer = [left.index(c) for c in ANSWER[row == ANSWER_QUERY].tolist()]
+        weight = asked.candidate_weight
+        one = replace(
+            asked,
+            head=asked.head[:1],
+            relation=asked.relation[:1],
+            num_candidates=len(left),
+            answer_query=torch.zeros(len(answer), dtype=torch.int64),
+            answer=torch.tensor(answer),
+            candidate_weight=None if weight is None else weight[left],
+        )
+        expected += loss(scores[row, left][None], one)
+    torch.testing.assert_close(loss(scores, replace(asked, known=KNOWN)), expected)
+
+
 @pytest.mark.parametrize("rows", [1, 2, 100])
 @pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("known", [None, KNOWN])
 def test_fused_softmax_equals_the_plain_one_with_gradients(
-    rows: int, weighted: bool, monkeypatch: pytest.MonkeyPatch
+    rows: int, weighted: bool, known: torch.Tensor | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(losses, "LOGITS", rows * CANDIDATES)
-    asked = query(torch.rand(CANDIDATES) + 0.5 if weighted else None)
+    asked = replace(query(torch.rand(CANDIDATES) + 0.5 if weighted else None), known=known)
     question = torch.randn(QUERIES, 5, requires_grad=True)
     candidate = torch.randn(CANDIDATES, 5, requires_grad=True)
     plain = 3 * softmax_loss(question @ candidate.t(), asked)

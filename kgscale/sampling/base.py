@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Int64
@@ -27,6 +28,12 @@ class Strategy(Protocol):
 
     def report(self) -> dict[str, float]:
         """What the batches lack of the graph, measured on an example; for ``results.json``."""
+
+    def relations_kept(self) -> Sequence[float]:
+        """Of each relation's train edges, the share that an epoch's batches hold.
+
+        Empty for strategies that cut no edge for good.
+        """
 
     def num_batches(self, *, world_size: int) -> int:
         """Steps of an epoch, the same on every rank."""
@@ -53,6 +60,9 @@ class SeedStrategy(ABC):
 
     def report(self) -> dict[str, float]:
         return {}
+
+    def relations_kept(self) -> Sequence[float]:
+        return ()
 
     def num_batches(self, *, world_size: int) -> int:
         return max(1, -(-len(self.questions) // (self.batch_size * world_size)))

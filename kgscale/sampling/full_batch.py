@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
@@ -54,6 +55,9 @@ class FullBatchStrategy(InducedStrategy):
 
     def report(self) -> dict[str, float]:
         return {}
+
+    def relations_kept(self) -> Sequence[float]:
+        return ()
 
     @property
     def groups(self) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -26,6 +28,10 @@ class Cut(NamedTuple):
     rows: int
     """The first so many entities are asked about, and are the candidates."""
 
+    @property
+    def entities(self) -> int:
+        return self.edges.entity_id.shape[0]
+
 
 class Turn(NamedTuple):
     """What one rank does in one step: a share of the questions about groups ``first .. last``."""
@@ -38,9 +44,9 @@ class Turn(NamedTuple):
 class InducedStrategy(ABC):
     """An epoch deals all groups of entities to unions, and visits each union several times.
 
-    A visit asks about a share of the union's triples and hides them; which ones, by triple, is
-    drawn anew each epoch, and the visits of an epoch split them: every edge that some union holds
-    is asked about once from each side.
+    A visit asks about a share of the union's questions and hides their triples; which ones is drawn
+    anew each epoch, and the visits of an epoch split them. So every edge that a union holds is
+    asked about once from each side; what several unions hold (edges between hubs), in each.
 
     Args:
         graph: train edges in both directions.
@@ -80,23 +86,34 @@ class InducedStrategy(ABC):
     def cut(self, epoch: int, first: int, last: int) -> Cut:
         """The union of groups ``first .. last`` of an epoch."""
 
+    @cached_property
+    def _held(self) -> tuple[Int64[Tensor, " relation"], Int64[Tensor, " relation"]]:
+        """Edges of each relation that the first epoch's unions hold, and all; both directions."""
+        unions, size = self._unions(1), self.graph.num_relations
+        seen = torch.zeros(self.graph.source.shape[0], dtype=torch.bool)
+        for index in range(unions):
+            seen[self.cut(0, *share(self.groups, unions, index)).edges.edge.long()] = True
+        relation = self.graph.relation.long() % size
+        return torch.bincount(relation[seen], minlength=size), torch.bincount(
+            relation, minlength=size
+        )
+
     def report(self) -> dict[str, float]:
         """Share of the train edges that an epoch's unions hold, and of the relation worst off.
 
         Costs the cutting of an epoch's unions.
         """
-        unions, size = self._unions(1), 2 * self.graph.num_relations
-        seen = torch.zeros(self.graph.source.shape[0], dtype=torch.bool)
-        for index in range(unions):
-            seen[self.cut(0, *share(self.groups, unions, index)).edges.edge.long()] = True
-        relation = self.graph.relation.long()
-        held = torch.bincount(relation[seen], minlength=size)
-        every = torch.bincount(relation, minlength=size)
-        shares = held[every > 0] / every[every > 0]
+        held, every = self._held
         return {
             "edges_kept": float(held.sum() / every.sum()),
-            "edges_kept_worst_relation": float(shares.min()),
+            "edges_kept_worst_relation": min(self.relations_kept()),
         }
+
+    def relations_kept(self) -> Sequence[float]:
+        held, every = self._held
+        # Of a relation without train edges, nothing is lost.
+        shares: list[float] = torch.where(every > 0, held / every.clamp(min=1), 1.0).tolist()
+        return shares
 
     def _unions(self, world_size: int) -> int:
         """Unions that a rank sees in an epoch."""
@@ -125,6 +142,7 @@ class InducedStrategy(ABC):
             inside.hidden,
             inside.query.of_step(ranks),
             num_layers=self.num_layers,
+            degree=self.graph.degree(cut.edges.entity_id) if cut.rows < cut.entities else None,
         )
 
     def _hold(self, epoch: int, turn: Turn) -> tuple[Cut, Inside]:

@@ -58,11 +58,12 @@ def hide_within(
     query: Queries,
     *,
     num_layers: int,
+    degree: Int[Tensor, " entity"] | None,
 ) -> SubgraphBatch:
     """A cut of the graph without the edges that it asks about; every layer sees all the rest.
 
     ``asked`` must be a function of the edge's triple, so that its other direction is asked about
-    and hidden as well.
+    and hidden as well. ``degree`` is needed where the edges of some entities are not in the cut.
     """
     entities, stays = cut.entity_id.shape[0], ~asked
     before = torch.cat([stays.new_zeros(1, dtype=torch.int64), stays.long().cumsum(0)])
@@ -79,4 +80,5 @@ def hide_within(
         hop_size=(entities,) * (num_layers + 1),
         hop_edges=(edges,) * num_layers,
         query=query,
+        degree=degree,
     )

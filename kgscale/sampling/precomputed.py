@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import torch
@@ -125,6 +125,9 @@ class PrecomputedStrategy:
 
     def report(self) -> dict[str, float]:
         return {}
+
+    def relations_kept(self) -> Sequence[float]:
+        return ()
 
     def num_batches(self, *, world_size: int) -> int:
         return sum(part.num_batches(world_size=world_size) for part in self._parts)

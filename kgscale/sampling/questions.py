@@ -17,6 +17,7 @@ from torch import Tensor
 from kgscale.batch import LinkQueries, NodeQueries, Queries
 from kgscale.errors import ConfigError
 from kgscale.graph.adjacency import Adjacency
+from kgscale.graph.known import KnownFacts
 from kgscale.graph.reciprocal import inverse
 from kgscale.kernels.aggregate.torch_tier import edge_chunks
 from kgscale.kernels.induce import Induced
@@ -135,10 +136,17 @@ class Candidates:
 
 
 class LinkQuestions:
-    """``(head, relation, ?)`` with all known tails, from the train edges in both directions."""
+    """``(head, relation, ?)`` with all known tails, from the train edges in both directions.
 
-    def __init__(self, graph: Adjacency) -> None:
+    Args:
+        graph: whose edges are asked.
+        known: all train edges, where ``graph`` holds a part of them: the other tails of a
+            question are true as well, and no rivals of those that it asks for.
+    """
+
+    def __init__(self, graph: Adjacency, *, known: Adjacency | None = None) -> None:
         self.graph, self.queries = graph, TrainQueries(graph)
+        self.known = None if known is None else KnownFacts(known)
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -174,17 +182,39 @@ class LinkQuestions:
                 candidate_weight=weight,
                 step_queries=step.shape[0],
                 step_answers=step_tail.shape[0],
+                known=self._others(head, relation, row, tail, candidate_id),
             )
 
         seeds = torch.cat([candidate_id, _new(head, candidate_id)])
         return Asked(seeds, torch.stack([*asked, step_tail], dim=1), triple, query)
+
+    def _others(
+        self,
+        head: Int64[Tensor, " query"],
+        relation: Int64[Tensor, " query"],
+        row: Int64[Tensor, " answer"],
+        tail: Int64[Tensor, " answer"],
+        candidate: Int64[Tensor, " candidate"],
+    ) -> Int64[Tensor, "known 2"] | None:
+        """Places of those known tails among the candidates that are none of the answers."""
+        if self.known is None:
+            return None
+        indptr, other = self.known.tails(head, relation)
+        query = torch.arange(len(head)).repeat_interleave(indptr.diff())
+        base = self.graph.indptr.shape[0]
+        is_other = ~torch.isin(query * base + other, row * base + tail)
+        is_other &= torch.isin(other, candidate)
+        return torch.stack([query[is_other], Positions(candidate)(other[is_other])], dim=1)
 
     def folds(self, number: int, *, seed: int) -> list[Questions]:
         """Each with those answers that are in its fold; together, a copy of the train edges."""
         fold = torch.empty_like(self.graph.triple, dtype=torch.int16)
         for part in edge_chunks(fold.shape[0], 1):
             fold[part] = fold_of(self.graph.triple[part], folds=number, seed=seed)
-        return [LinkQuestions(only(self.graph, fold == mine)) for mine in range(number)]
+        return [
+            LinkQuestions(only(self.graph, fold == mine), known=self.graph)
+            for mine in range(number)
+        ]
 
     def visits(self, query_share: float) -> int:
         return max(1, round(1 / query_share))

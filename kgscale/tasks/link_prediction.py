@@ -68,7 +68,7 @@ class LinkTraining(Training):
 
     def tell(self, results: Mapping[str, Any]) -> None:
         self.console.print(show.outcome(results))
-        self.tell_strategy(results["strategy_report"])
+        self.tell_strategy(results)
         if self.predictions:
             found = table(self.predictions, self.store)
             self.console.print(show.predictions(found, "New facts"))

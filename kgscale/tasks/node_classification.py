@@ -87,6 +87,8 @@ class NodeTraining(Training):
         metrics["baseline"] = {"majority": found, "split": splits[-1]}
 
     def answer(self) -> None:
+        if not self.settings.predictions.count:
+            return
         node = self.labeller.entities
         pieces = (self.labeller.answers(part) for part in torch.split(node, _PIECE))
         with show.busy(self.console, "labelling"):
@@ -94,7 +96,7 @@ class NodeTraining(Training):
 
     def tell(self, results: Mapping[str, Any]) -> None:
         self.console.print(show.node_outcome(results))
-        self.tell_strategy(results["strategy_report"])
+        self.tell_strategy(results)
         count = self.settings.predictions.count
         if results["status"] == "done" and count:
             found = self.labeller.surest(count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,10 @@ class LinkRun(Run):
 
         ``known=True`` keeps known facts among them.
         """
+        if "relation" not in asked or not asked.keys() <= {"relation", "head", "tail", "known"}:
+            raise ConfigError(
+                f"predict needs relation=… beside head=… or tail=… here, got {_told(asked)}"
+            )
         return table(self.answers(k=k, **asked), self.store)
 
     def evaluate(self, split: str = "valid") -> RankReport:
@@ -119,6 +124,8 @@ class NodeRun(Run):
     def predict(self, *, k: int = 10, **asked: Any) -> Columns:
         """Columns of the ``k`` best classes of an ``entity``, by key or by name."""
         _check_k(k)
+        if asked.keys() != {"entity"}:
+            raise ConfigError(f"predict needs entity=… here, got {_told(asked)}")
         node = torch.tensor([self.store.find_entity(asked["entity"])])
         return self.labeller.answers(node, k=k)
 
@@ -156,6 +163,10 @@ def open_run(directory: Path | str, *, memory: int = 1 << 28) -> Run:
         )
     kind: type[Run] = NodeRun if isinstance(model, NodeModel) else LinkRun
     return kind(directory, model, spec, store, memory)
+
+
+def _told(asked: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}=" for name in asked) or "nothing"
 
 
 def _check_k(k: int) -> None:

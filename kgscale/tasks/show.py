@@ -210,15 +210,16 @@ def labels(columns: Mapping[str, Sequence[Any]], title: str) -> Table:
 
 _REPORTED: Final = {
     "edges_kept": "of the train edges are in some batch of an epoch",
-    "edges_kept_worst_relation": "of those of the relation that loses most",
+    "edges_kept_worst_relation": "of those of the relation that loses most, {worst}",
     "answers_covered": "of the answers lie in the subgraph of their head",
 }
 
 
-def report(measured: Mapping[str, float]) -> Iterator[str]:
-    """What a strategy's batches lack of the graph."""
+def report(measured: Mapping[str, float], relations: Mapping[str, float]) -> Iterator[str]:
+    """What a strategy's batches lack of the graph; ``relations`` are the shares kept of each."""
+    worst = printable(min(relations, key=lambda key: relations[key], default=""))
     for name, share in measured.items():
-        yield f"note: {share:.1%} {_REPORTED[name]}"
+        yield f"note: {share:.1%} {_REPORTED[name].format(worst=worst)}"
 
 
 def _table(title: str) -> Table:

@@ -152,10 +152,14 @@ class Training(ABC):
     def measured_splits(self) -> list[str]:
         return ["valid", *(["test"] if self.settings.evaluation.test else [])]
 
-    def tell_strategy(self, report: Mapping[str, float]) -> None:
+    def tell_strategy(self, results: Mapping[str, Any]) -> None:
         show.sentence(self.console, self.strategy.describe())
-        for line in show.report(report):
+        for line in show.report(results["strategy_report"], results["relations_kept"]):
             show.sentence(self.console, line)
+
+    def _relations_kept(self) -> dict[str, float]:
+        keys = self.store.relation_keys(list(range(self.store.num_relations)))
+        return dict(zip(keys, self.strategy.relations_kept(), strict=False))
 
     def _results(self, metrics: dict[str, Any], epochs: float, *, done: bool) -> dict[str, Any]:
         strategy, _ = component("strategy", self.settings.groups["strategy"])
@@ -171,6 +175,7 @@ class Training(ABC):
             },
             "strategy": strategy.__name__,
             "strategy_report": self.strategy.report(),
+            "relations_kept": self._relations_kept(),
             "plan": self.plan.report(),
             "encoder": self.spec["encoder"]["name"],
             **last,

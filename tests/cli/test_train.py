@@ -369,6 +369,9 @@ def test_python_does_the_same(data: Path, tmp_path: Path) -> None:
     assert len(columns["tail"]) == 4
     again = kgscale.load(run.directory)
     assert again.predict(head="entity 3", relation="relation 1", k=4) == columns
+    for wrong in ({}, {"entity": "x"}, {"relation": "relation 1", "tial": "x"}):
+        with pytest.raises(ConfigError, match=r"predict needs relation=… beside head=… or tail=…"):
+            again.predict(**wrong)
     with pytest.raises(ConfigError, match=r"encoder\.dim"):
         kgscale.train(*own, "encoder.dim=x")
 

@@ -16,7 +16,7 @@ from kgscale.kernels.propagate import fold_of
 from kgscale.sampling.precomputed import PrecomputedStrategy
 from kgscale.sampling.questions import NodeQuestions, only
 from tests.graphs import adjacency, graphs, ingredients, propagated, random_triples
-from tests.sampling.test_strategies import Graph, batches, questions, store
+from tests.sampling.test_strategies import Graph, batches, both_ways, questions, store
 
 GRAPH = adjacency(
     random_triples(60, num_entities=12, num_relations=3), num_entities=12, num_relations=3
@@ -70,6 +70,33 @@ def test_rows_are_those_of_a_graph_without_the_asked_triples(
                 assert torch.equal(rows.value, of_rest[spec.name].value)
             else:  # a relation of the asked triples alone
                 assert not rows.value.any()
+
+
+@pytest.mark.parametrize("candidates", ["all", 3])
+@settings(max_examples=20)
+@given(graphs(), st.integers(0, 99))
+def test_tails_of_other_folds_are_told_as_known(
+    candidates: str | int, graph: Graph, seed: int
+) -> None:
+    """Of each question, the answers and what is known are all its tails among the candidates."""
+    precomputed = strategy(ingredients(store(graph)), folds=3, seed=seed, candidates=candidates)
+    facts = set(both_ways([tuple(row) for row in graph[0].tolist()], graph[2]))
+    for batch in batches(precomputed):
+        query, ids = batch.query, batch.entity_id.tolist()
+        assert query.known is not None
+        answers = set(zip(query.answer_query.tolist(), query.answer.tolist(), strict=True))
+        known = set(map(tuple, query.known.tolist()))
+        assert answers.isdisjoint(known)
+        assert query.known[:, 0].diff().ge(0).all()
+        for row, (head, relation) in enumerate(
+            zip(query.head.tolist(), query.relation.tolist(), strict=True)
+        ):
+            true = {
+                (row, place)
+                for place in range(query.num_candidates)
+                if (ids[head], relation, ids[place]) in facts
+            }
+            assert {pair for pair in answers | known if pair[0] == row} == true
 
 
 def test_a_step_asks_about_one_fold_and_folds_take_turns() -> None:

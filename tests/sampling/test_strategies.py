@@ -14,16 +14,17 @@ from kgscale.errors import ConfigError
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.partition import Partition
 from kgscale.graph.propagate import Propagated
+from kgscale.kernels.propagate import fold_of
 from kgscale.sampling.base import Strategy
 from kgscale.sampling.cluster import ClusterStrategy
 from kgscale.sampling.full_batch import FullBatchStrategy
 from kgscale.sampling.neighbor import NeighborStrategy
-from kgscale.sampling.precomputed import PrecomputedStrategy
-from kgscale.sampling.questions import NodeQuestions, Questions
+from kgscale.sampling.precomputed import PrecomputedStrategy, Propagator
+from kgscale.sampling.questions import NodeQuestions, Questions, only
 from kgscale.sampling.random_nodes import RandomNodesStrategy
 from kgscale.sampling.subgraph import SubgraphStrategy
 from kgscale.types import Triples
-from tests.graphs import adjacency, graphs, random_triples
+from tests.graphs import adjacency, graphs, ingredients, propagated, random_triples
 
 Graph = tuple[Triples, int, int]
 Triple = tuple[int, int, int]
@@ -103,11 +104,20 @@ def subgraph(graph: Adjacency, layers: int, seed: int, **asks: Questions) -> Sub
     )
 
 
-def precomputed(graph: Adjacency, layers: int, seed: int, **asks: Questions) -> PrecomputedStrategy:
-    """Without maps, whose laws are in ``test_precomputed``."""
+def precomputed(
+    graph: Adjacency,
+    layers: int,
+    seed: int,
+    *,
+    propagate: Propagator = lambda settings: Propagated([], [], [[]] * settings.folds),
+    **asks: Questions,
+) -> PrecomputedStrategy:
+    """Without maps, for those laws that are not about them."""
     return PrecomputedStrategy(
         graph=graph,
-        propagate=lambda settings: Propagated([], [], [[]] * settings.folds),
+        propagate=propagate,
+        hops=1 + seed % 2,
+        profile=3,
         num_layers=layers,
         folds=2 + seed % 2,
         batch_size=3,
@@ -115,6 +125,11 @@ def precomputed(graph: Adjacency, layers: int, seed: int, **asks: Questions) -> 
         seed=seed,
         **asks,
     )
+
+
+def with_maps(graph: Adjacency, layers: int, seed: int) -> PrecomputedStrategy:
+    maps = propagated(ingredients(graph, dim=seed % 2))
+    return precomputed(graph, layers, seed, propagate=maps)
 
 
 ALL = [neighbor, full_batch, random_nodes, cluster, subgraph, precomputed]
@@ -159,15 +174,33 @@ def batches(strategy: Strategy, *, world_size: int = 1, epoch: int = 0) -> list[
     ]
 
 
-@STRATEGIES
+def check_rows(
+    strategy: PrecomputedStrategy, batch: SubgraphBatch, train: Adjacency, asked: torch.Tensor
+) -> None:
+    """The batch's rows are those of a graph that never had the asked triples."""
+    settings = strategy.settings
+    (fold,) = fold_of(asked, folds=settings.folds, seed=settings.seed).unique().tolist()
+    given = ingredients(only(train, ~torch.isin(train.triple, asked)), dim=settings.seed % 2)
+    expected = propagated(given)(settings).gather(batch.entity_id, fold=fold)
+    for found, wanted in zip(batch.features, expected, strict=True):
+        assert torch.equal(found.value, wanted.value)
+
+
+@pytest.mark.parametrize("make", [*ALL[:-1], with_maps])
 @FEW
 @given(graphs(), LAYERS, SEED, st.integers(1, 2))
 def test_no_answer_reaches_message_passing(
     make: Make, graph: Graph, layers: int, seed: int, world_size: int
 ) -> None:
-    for batch in batches(make(store(graph), layers, seed), world_size=world_size, epoch=seed):
+    """All that a batch reads, edges or rows, is there without the triples that it asks about."""
+    train = store(graph)
+    strategy = make(train, layers, seed)
+    for batch in batches(strategy, world_size=world_size, epoch=seed):
         hidden = set(both_ways(questions(batch), graph[2]))
         assert hidden.isdisjoint(messages(batch))
+        if isinstance(strategy, PrecomputedStrategy):
+            asked = [at for at, triple in enumerate(graph[0].tolist()) if tuple(triple) in hidden]
+            check_rows(strategy, batch, train, torch.tensor(asked))
 
 
 @STRATEGIES
@@ -282,6 +315,26 @@ def test_an_edge_that_several_unions_hold_is_kept_once() -> None:
     )
     kept = {edge for batch in batches(union) for edge in held(batch, 3)}
     assert union.report()["edges_kept"] == pytest.approx(len(kept) / len(graph.source))
+    relation = graph.relation.long() % 3
+    of_each = [sum(r % 3 == number for _, r, _ in kept) for number in range(3)]
+    expected = [n / int((relation == number).sum()) for number, n in enumerate(of_each)]
+    assert union.relations_kept() == pytest.approx(expected)
+    assert union.report()["edges_kept_worst_relation"] == pytest.approx(min(expected))
+
+
+def test_degrees_are_told_where_edges_are_beyond_the_cut() -> None:
+    """A halo's own in-edges are not in the batch, and it has them all the same."""
+    graph = store((random_triples(60, num_entities=12, num_relations=3), 12, 3))
+    for halo in (0, 2):
+        strategy = ClusterStrategy(
+            graph=graph, partition=parts, num_layers=1, parts=4, per_batch=1, halo=halo
+        )
+        for batch in batches(strategy):
+            if halo:
+                assert batch.degree is not None
+                assert torch.equal(batch.degree, graph.indptr.diff()[batch.entity_id])
+            else:
+                assert batch.degree is None
 
 
 @pytest.mark.parametrize("make", [random_nodes, cluster])

@@ -100,6 +100,9 @@ def test_own_triples_and_a_file_of_labels(train: Train, tmp_path: Path, several:
         assert sum(answers[f"p{n}"] == f"l{n % 3}" for n in range(50, 60)) >= 6
         assert run.predict(entity="p52", k=2)["label"][0] == answers["p52"]
         assert run.predict(entity="p1")["given"] == ["l1"] * 3
+    for wrong in ({}, {"head": "p1"}, {"entity": "p1", "known": True}):
+        with pytest.raises(ConfigError, match=r"predict needs entity=… here, got"):
+            run.predict(**wrong)
 
 
 def test_no_label_reaches_message_passing(train: Train, tmp_path: Path) -> None:
