@@ -13,10 +13,12 @@ from kgscale import losses
 from kgscale.batch import LinkQueries
 from kgscale.losses import (
     bce_loss,
+    chunked_softmax_loss,
     fused_softmax_loss,
     margin_loss,
     node_bce,
     node_cross_entropy,
+    relation_queries,
     softmax_loss,
 )
 
@@ -42,6 +44,20 @@ def test_grouped_softmax_is_one_against_all() -> None:
     scores = torch.randn(QUERIES, CANDIDATES)
     expected = functional.cross_entropy(scores[ANSWER_QUERY], ANSWER)
     torch.testing.assert_close(softmax_loss(scores, query()), expected)
+
+
+def test_smoothing_is_that_of_torch() -> None:
+    scores = torch.randn(QUERIES, CANDIDATES)
+    expected = functional.cross_entropy(scores[ANSWER_QUERY], ANSWER, label_smoothing=0.3)
+    torch.testing.assert_close(softmax_loss(scores, query(), smoothing=0.3), expected)
+
+
+def test_relations_are_asked_of_every_triple() -> None:
+    asked = replace(query(), relation=torch.tensor([5, 0, 2, 2]))
+    scores = torch.randn(len(ANSWER), 6)
+    expected = functional.cross_entropy(scores, torch.tensor([5, 5, 0, 2, 2, 2]))
+    found = softmax_loss(scores, relation_queries(asked, num_relations=6))
+    torch.testing.assert_close(found, expected)
 
 
 def test_a_weight_of_two_is_a_candidate_listed_twice() -> None:
@@ -85,19 +101,32 @@ def test_what_is_known_is_as_if_it_were_no_candidate(
 @pytest.mark.parametrize("rows", [1, 2, 100])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("known", [None, KNOWN])
-def test_fused_softmax_equals_the_plain_one_with_gradients(
-    rows: int, weighted: bool, known: torch.Tensor | None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("fused", [False, True])
+def test_softmax_in_parts_equals_the_plain_one_with_gradients(
+    rows: int,
+    weighted: bool,
+    known: torch.Tensor | None,
+    smoothing: float,
+    fused: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(losses, "LOGITS", rows * CANDIDATES)
+    monkeypatch.setattr(losses, "_rows_of", lambda memory, candidate: rows)
     asked = replace(query(torch.rand(CANDIDATES) + 0.5 if weighted else None), known=known)
     question = torch.randn(QUERIES, 5, requires_grad=True)
     candidate = torch.randn(CANDIDATES, 5, requires_grad=True)
-    plain = 3 * softmax_loss(question @ candidate.t(), asked)
+    plain = 3 * softmax_loss(question @ candidate.t(), asked, smoothing=smoothing)
     expected = torch.autograd.grad(plain, (question, candidate))
-    fused = 3 * fused_softmax_loss(question, candidate, asked, dtype=torch.float32)
-    torch.testing.assert_close(fused, plain)
+    given = (question, candidate, asked)
+    if fused:
+        found = fused_softmax_loss(*given, dtype=torch.float32, smoothing=smoothing)
+    else:
+        found = chunked_softmax_loss(
+            *given, compare=lambda left, right: left @ right.t(), smoothing=smoothing
+        )
+    torch.testing.assert_close(3 * found, plain)
     for actual, wanted in zip(
-        torch.autograd.grad(fused, (question, candidate)), expected, strict=True
+        torch.autograd.grad(3 * found, (question, candidate)), expected, strict=True
     ):
         torch.testing.assert_close(actual, wanted)
 

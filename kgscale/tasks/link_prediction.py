@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, fields
 from functools import cached_property, partial
 from typing import Any
 
@@ -41,7 +42,9 @@ class LinkTraining(Training):
         decoder = {"name": kind.__name__, **arguments}
         found = assemble(settings, parts, {"decoder": decoder})
         loss = dict(settings.groups["loss"] or {})
-        penalty = from_settings("loss", PenaltySettings, {"n3": loss.pop("n3", 0.0)})
+        names = [field.name for field in fields(PenaltySettings)]
+        own = {name: loss.pop(name) for name in names if name in loss}
+        penalty = from_settings("loss", PenaltySettings, own)
         module = LinkPrediction(
             model=found.model,
             loss=build("loss", loss),
@@ -50,7 +53,7 @@ class LinkTraining(Training):
             features=found.features,
             known=KnownFacts(parts.known),
             valid=parts.valid,
-            n3=penalty.n3,
+            **asdict(penalty),
             memory=settings.memory,
         )
         return module, found.strategy, found.spec

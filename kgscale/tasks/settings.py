@@ -86,10 +86,13 @@ class PenaltySettings:
     """The part of ``loss`` that is the same for every loss."""
 
     n3: float = 0.0
+    l2: float = 0.0
+    relation: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.n3 < 0:
-            raise ConfigError(f"loss.n3 needs a number that isn't negative, got {self.n3}")
+        for name, weight in asdict(self).items():
+            if weight < 0:
+                raise ConfigError(f"loss.{name} needs a number that isn't negative, got {weight}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from kgscale.batch import LinkQueries, SubgraphBatch
+from kgscale.errors import ConfigError
 from kgscale.graph.known import KnownFacts
 from kgscale.inference.evaluate import Ranker, evaluate, model_ranker
-from kgscale.losses import Loss, Scalar, n3_penalty
+from kgscale.losses import Loss, Scalar, fused_softmax_loss, mean_penalty, relation_queries
 from kgscale.models.link import LinkModel
 from kgscale.training.distributed import sum_over_ranks
 from kgscale.training.module import GraphModule
@@ -24,6 +26,9 @@ class LinkPrediction(GraphModule):
         valid: triples that choose the checkpoint.
         n3: weight of the nuclear 3-norm of the vectors in each asked triple (Lacroix et al.
             2018), 0 for none.
+        l2: weight of their squared 2-norm.
+        relation: weight of a second question, which relation joins the two entities of each
+            asked triple (Chen et al. 2021).
         more: as for :class:`GraphModule`.
     """
 
@@ -31,10 +36,25 @@ class LinkPrediction(GraphModule):
     uses_all_parameters = True
 
     def __init__(
-        self, *, loss: Loss, known: KnownFacts, valid: Triples, n3: float = 0.0, **more: Any
+        self,
+        *,
+        loss: Loss,
+        known: KnownFacts,
+        valid: Triples,
+        n3: float = 0.0,
+        l2: float = 0.0,
+        relation: float = 0.0,
+        **more: Any,
     ) -> None:
         super().__init__(**more)
-        self.loss, self.known, self.valid, self.n3 = loss, known, valid, n3
+        self.loss, self.known, self.valid = loss, known, valid
+        self.n3, self.l2, self.relation = n3, l2, relation
+        if relation and not self.model.decoder.is_linear_in_relation:
+            raise ConfigError(
+                f"loss.relation asks for scores that are linear in the relation, and those of"
+                f" {type(self.model.decoder).__name__} are not; use decoder=complex, distmult or"
+                " tucker, or loss.relation=0"
+            )
 
     @property
     def monitor(self) -> str:
@@ -59,17 +79,34 @@ class LinkPrediction(GraphModule):
             product=model.score_dtype if model.decoder.is_product else None,
         )
         if self.n3:
-            loss = loss + self.n3 * self._n3(entity, relation, query)
+            loss = loss + self.n3 * self._penalty(entity, relation, query, self._cube)
+        if self.l2:
+            loss = loss + self.l2 * self._penalty(entity, relation, query, _square)
+        if self.relation:
+            loss = loss + self.relation * self._relation_loss(entity, relation, query)
         return loss, query.step_answers
 
-    def _n3(
+    def _cube(self, rows: Vectors) -> torch.Tensor:
+        return self.model.decoder.penalty_modulus(rows).pow(3).sum(dim=-1)
+
+    def _penalty(
+        self,
+        entity: EntityVectors,
+        relation: RelationVectors,
+        query: LinkQueries,
+        of: Callable[[torch.Tensor], torch.Tensor],
+    ) -> torch.Tensor:
+        question = of(entity[query.head]) + of(relation[query.relation])
+        return mean_penalty(question, of(entity[query.answer]), query)
+
+    def _relation_loss(
         self, entity: EntityVectors, relation: RelationVectors, query: LinkQueries
     ) -> torch.Tensor:
-        def cube(rows: Vectors) -> torch.Tensor:
-            return self.model.decoder.penalty_modulus(rows).pow(3).sum(dim=-1)
-
-        question = cube(entity[query.head]) + cube(relation[query.relation])
-        return n3_penalty(question, cube(entity[query.answer]), query)
+        head = entity[query.head[query.answer_query]]
+        pair = self.model.decoder.pair(head, entity[query.answer])
+        assert pair is not None
+        asked = relation_queries(query, num_relations=relation.shape[0])
+        return fused_softmax_loss(pair, relation, asked, dtype=self.model.score_dtype)
 
     def validate(self) -> dict[str, float]:
         rank, world_size = self.trainer.global_rank, self.trainer.world_size
@@ -79,3 +116,7 @@ class LinkPrediction(GraphModule):
 
     def ranker(self) -> Ranker:
         return model_ranker(self.vectors(), self.model.decoder, self.known, memory=self.memory)
+
+
+def _square(rows: torch.Tensor) -> torch.Tensor:
+    return rows.square().sum(dim=-1)

@@ -88,6 +88,10 @@ class Decoder(nn.Module, ABC):
         """Whether ``compare`` is the plain matrix product, which some losses can fuse."""
         return False
 
+    @property
+    def is_linear_in_relation(self) -> bool:
+        return type(self).pair is not Decoder.pair
+
     def pair(
         self, head: Float[Tensor, "*batch dim"], tail: Float[Tensor, "*batch dim"]
     ) -> Float[Tensor, "*batch dim"] | None:

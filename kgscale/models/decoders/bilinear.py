@@ -83,9 +83,9 @@ class TuckER(ProductDecoder):
             self.core.uniform_(-1, 1, generator=generator)
 
     def query(self, head: Vectors, relation: Vectors) -> Vectors:
-        mixed = (relation @ self.core.flatten(1)).unflatten(-1, (self.dim, self.dim))
-        return (head.unsqueeze(-2) @ mixed).squeeze(-2)
+        mixed = (relation @ self.core.flatten(1)).view(*relation.shape, self.dim)
+        return (head[..., None, :] @ mixed)[..., 0, :]
 
     def pair(self, head: Vectors, tail: Vectors) -> Vectors:
         mixed = torch.einsum("ijk,...k->...ij", self.core, tail)
-        return (mixed @ head.unsqueeze(-1)).squeeze(-1)
+        return (mixed @ head[..., None])[..., 0]

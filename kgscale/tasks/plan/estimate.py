@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from kgscale.inference.embed import ROWS
-from kgscale.losses import LOGITS, MarginLoss, SoftmaxLoss
+from kgscale.losses import MarginLoss, SoftmaxLoss
 from kgscale.models.encoders.base import FLOAT, LONG, BlockSize, Encoder
 from kgscale.models.encoders.precomputed import MapEncoder
 from kgscale.models.inputs import EntityInput
@@ -202,7 +202,7 @@ def _last_bytes(size: BatchSize, model: ModelSize) -> float:
     questions = 4 * asked.queries * row
     penalty = 3 * asked.answers * row if module.n3 else 0.0
     if isinstance(module.loss, SoftmaxLoss) and module.model.decoder.is_product:
-        forward = 2 * asked.candidates * row + 2 * min(scores, FLOAT * LOGITS)
+        forward = 2 * asked.candidates * row + 2 * min(scores, module.loss.memory << 20)
         backward = 2 * asked.candidates * row + 2 * asked.queries * row + 2 * rows * row
         return questions + penalty + max(forward, backward)
     if isinstance(module.loss, MarginLoss):
