@@ -56,7 +56,7 @@ class ClusterStrategy(InducedStrategy):
         method: Method = "auto",
         hubs: int = 0,
         halo: int = 0,
-        query_share: float = 0.02,
+        query_share: float = 0.05,
         seed: int = 0,
     ) -> None:
         super().__init__(
