@@ -121,7 +121,30 @@ class NodeQueries(Movable):
         return replace(self, step_queries=max(1, sum(other.node.shape[0] for other in ranks)))
 
 
-Queries: TypeAlias = LinkQueries | NodeQueries
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathQueries(Movable):
+    """Questions ``(head, relation, ?)``, each about a subgraph of its own.
+
+    The subgraphs stand side by side in the batch; a query's head is the entity of its number, and
+    its answers are sought among the entities of its subgraph.
+    """
+
+    relation: Int64[Tensor, " query"]
+    owner: Int64[Tensor, " entity"]
+    """The query to whose subgraph an entity of the batch belongs."""
+    answer: Int64[Tensor, " answer"]
+    """Entities of the batch that are asked for, each the tail of its query."""
+    known: Int64[Tensor, " known"]
+    """Entities that are true tails and not asked for: no answers, and no rivals."""
+    step_answers: int
+    """Answers of this step over all ranks that are in their subgraph, at least 1."""
+
+    def of_step(self, ranks: Sequence[PathQueries]) -> PathQueries:
+        """These, as part of what all ranks ask in a step."""
+        return replace(self, step_answers=max(1, sum(len(other.answer) for other in ranks)))
+
+
+Queries: TypeAlias = LinkQueries | NodeQueries | PathQueries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,240 @@
+"""Paths: for every question a subgraph that spreads from its head, for models without vectors."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from kgscale.batch import PathQueries, SubgraphBatch
+from kgscale.errors import ConfigError
+from kgscale.graph.adjacency import Adjacency
+from kgscale.graph.known import KnownFacts
+from kgscale.graph.reciprocal import inverse
+from kgscale.kernels.ego import EgoSample, HiddenRows, ego_subgraphs, find_edges, locate
+from kgscale.kernels.sample import expand_runs
+from kgscale.sampling.base import share
+from kgscale.sampling.queries import mix_seed
+from kgscale.types import Ids, Triples
+
+Hide = Literal["edge", "pair"]
+
+
+class PathCutter:
+    """Cuts, for each question, the entities nearest to its head and all edges among them.
+
+    Args:
+        graph: train edges in both directions.
+        size: the most entities of a subgraph, those of highest personalised PageRank.
+        restart: chance that the walk ends at each step.
+        tolerance: error of a PageRank per in-edge.
+    """
+
+    def __init__(
+        self, graph: Adjacency, *, size: int, restart: float = 0.15, tolerance: float = 1e-5
+    ) -> None:
+        if size < 2:
+            raise ConfigError(f"strategy.size needs an int of at least 2, got {size}")
+        if not 0 < restart < 1:
+            raise ConfigError(f"strategy.restart needs a chance in (0, 1), got {restart}")
+        if not 0 < tolerance < 1:
+            raise ConfigError(f"strategy.tolerance needs a number in (0, 1), got {tolerance}")
+        self.graph, self.size = graph, size
+        self.restart, self.tolerance = restart, tolerance
+
+    def sample(self, head: Ids, hidden: HiddenRows | None = None) -> EgoSample:
+        graph = self.graph
+        return ego_subgraphs(
+            graph.indptr,
+            graph.source,
+            graph.relation,
+            head,
+            size=self.size,
+            method="ppr",
+            restart=self.restart,
+            tolerance=self.tolerance,
+            hidden=hidden,
+        )
+
+    def batch(self, sample: EgoSample, query: PathQueries, *, num_layers: int) -> SubgraphBatch:
+        """Every layer sees all edges of all subgraphs."""
+        entities, edges = len(sample.entity_id), len(sample.source)
+        return SubgraphBatch(
+            entity_id=sample.entity_id,
+            indptr=sample.indptr,
+            source=sample.source,
+            relation=sample.relation,
+            triple=self.graph.triple[sample.edge.long()].long(),
+            hop_size=(entities,) * (num_layers + 1),
+            hop_edges=(edges,) * num_layers,
+            query=query,
+        )
+
+
+def known_places(sample: EgoSample, facts: KnownFacts, head: Ids, relation: Ids) -> Ids:
+    """The places of all known tails of each (head, relation, ?) that its subgraph holds."""
+    indptr, tail = facts.tails(head, relation)
+    query = torch.arange(len(head)).repeat_interleave(indptr.diff())
+    place = locate(sample.owner, sample.entity_id, query, tail)
+    return place[place >= 0]
+
+
+class PathStrategy:
+    """Every train triple asked once from each side, each in a subgraph of its own.
+
+    The subgraph of a question is what a path-based model may look at: paths from its head to any
+    answer. Costs ``batch_size × size`` entities and the edges among them at every layer, and no
+    vector per entity; choose it where rules of the graph tell more than single entities do, and
+    for entities that training doesn't know. What a subgraph doesn't hold can't be answered, so
+    that ``size`` trades coverage for speed.
+
+    Zhou et al. 2024 (one-shot subgraphs of highest personalised PageRank) for Zhu et al. 2021
+    (NBFNet).
+
+    Args:
+        graph: train edges in both directions.
+        num_layers: layers of the reasoner.
+        size: the most entities of a subgraph.
+        batch_size: triples asked per step and rank.
+        hide: what a question must not see: ``edge``, the asked triple in both directions, or
+            ``pair``, all that joins its head and its tail.
+        restart: chance that the walk of PageRank ends at each step.
+        tolerance: error of a PageRank per in-edge; a coarser one is faster.
+        visits: epochs in which every triple is asked once from each side: an epoch is then a share
+            of the questions, and validation comes more often.
+        seed: of the shuffle.
+    """
+
+    def __init__(
+        self,
+        *,
+        graph: Adjacency,
+        num_layers: int,
+        size: int,
+        batch_size: int,
+        hide: Hide = "edge",
+        restart: float = 0.15,
+        tolerance: float = 1e-5,
+        visits: int = 1,
+        seed: int = 0,
+    ) -> None:
+        for name, value in (("batch_size", batch_size), ("visits", visits)):
+            if value < 1:
+                raise ConfigError(f"strategy.{name} needs a positive int, got {value}")
+        if hide not in get_args(Hide):
+            raise ConfigError(f"strategy.hide is edge or pair, got {hide!r}")
+        self.cutter = PathCutter(graph, size=size, restart=restart, tolerance=tolerance)
+        self.graph, self.num_layers, self.batch_size = graph, num_layers, batch_size
+        self.hide, self.visits, self.seed = hide, visits, seed
+        self._facts = KnownFacts(graph)
+        self._orders: dict[int, Int64[Tensor, " edge"]] = {}
+
+    @property
+    def size(self) -> int:
+        return self.cutter.size
+
+    def __len__(self) -> int:
+        """Questions of an epoch."""
+        return -(-self.graph.source.shape[0] // self.visits)
+
+    def describe(self) -> str:
+        gone = "it" if self.hide == "edge" else "all that joins its entities"
+        share = "" if self.visits == 1 else f"one in {self.visits} of "
+        return (
+            f"Paths: every epoch asks {share}{self.graph.source.shape[0]:,} train triples and"
+            f" reciprocals, {self.batch_size} a step, each without {gone} in a subgraph of the"
+            f" {self.size:,} entities nearest to its head."
+        )
+
+    def report(self) -> dict[str, float]:
+        """Share of an example step's answers that lie in the subgraph of their head."""
+        step = self._order(0)[: max(self.batch_size, 256)]
+        asked = self._asked(step)
+        sample = self.cutter.sample(asked[:, 0], self._hidden(asked))
+        place = locate(sample.owner, sample.entity_id, torch.arange(len(asked)), asked[:, 2])
+        return {"answers_covered": float((place >= 0).double().mean())}
+
+    def relations_kept(self) -> tuple[float, ...]:
+        return ()
+
+    def num_batches(self, *, world_size: int) -> int:
+        return max(1, -(-len(self) // (self.batch_size * world_size)))
+
+    def batch(self, epoch: int, index: int, *, rank: int, world_size: int) -> SubgraphBatch:
+        # A mean over the step needs the other ranks' numbers of answers: theirs are cut too.
+        ranks = [self._cut(epoch, index, other, world_size) for other in range(world_size)]
+        sample, query = ranks[rank]
+        query = query.of_step([other for _, other in ranks])
+        return self.cutter.batch(sample, query, num_layers=self.num_layers)
+
+    def _cut(
+        self, epoch: int, index: int, rank: int, world_size: int
+    ) -> tuple[EgoSample, PathQueries]:
+        visit, turn = divmod(epoch, self.visits)
+        del visit
+        order = self._order(epoch // self.visits)
+        low, high = share(len(order), self.visits, turn)
+        first, last = share(high - low, self.num_batches(world_size=world_size), index)
+        step = order[low + first : low + last]
+        asked = self._asked(step[slice(*share(len(step), world_size, rank))])
+        head, relation, tail = asked.unbind(dim=1)
+        sample = self.cutter.sample(head, self._hidden(asked))
+        place = locate(sample.owner, sample.entity_id, torch.arange(len(head)), tail)
+        answer = place[place >= 0]
+        known = known_places(sample, self._facts, head, relation)
+        query = PathQueries(
+            relation=relation,
+            owner=sample.owner.long(),
+            answer=answer,
+            known=known[~torch.isin(known, answer)],
+            step_answers=max(1, len(answer)),
+        )
+        return sample, query
+
+    def _order(self, round_: int) -> Int64[Tensor, " edge"]:
+        order = self._orders.get(round_)
+        if order is None:
+            generator = torch.Generator().manual_seed(mix_seed(self.seed, round_))
+            order = torch.randperm(self.graph.source.shape[0], generator=generator)
+            self._orders = {round_: order}
+        return order
+
+    def _asked(self, edge: Int64[Tensor, " edge"]) -> Triples:
+        """The questions of some edges: an edge ``(s, r, i)`` asks ``(i, inverse(r), ?)``."""
+        graph = self.graph
+        head = torch.searchsorted(graph.indptr, edge.to(graph.indptr.dtype), right=True) - 1
+        relation = inverse(graph.relation[edge].long(), num_relations=graph.num_relations)
+        return torch.stack([head, relation, graph.source[edge].long()], dim=1)
+
+    def _hidden(self, asked: Triples) -> HiddenRows:
+        head, relation, tail = asked.unbind(dim=1)
+        if self.hide == "pair":
+            return self._between(head, tail)
+        back = inverse(relation, num_relations=self.graph.num_relations)
+        arrays = self.graph.indptr, self.graph.source, self.graph.relation
+        there = find_edges(*arrays, origin=head, edge_type=relation, target=tail)
+        other = find_edges(*arrays, origin=tail, edge_type=back, target=head)
+        edge = torch.stack([there, other], dim=1).flatten()
+        return HiddenRows(torch.arange(0, len(edge) + 1, 2), edge)
+
+    def _between(self, head: Ids, tail: Ids) -> HiddenRows:
+        """All edges that join two entities: looked for among those of the one with fewer."""
+        indptr = self.graph.indptr.long()
+        few = torch.where(indptr.diff()[head] <= indptr.diff()[tail], head, tail)
+        other = head + tail - few
+        edge, row = expand_runs(indptr[few], indptr[few + 1])
+        joins = self.graph.source[edge].long() == other[row]
+        edge, row = edge[joins], row[joins]
+        arrays = self.graph.indptr, self.graph.source, self.graph.relation
+        back = inverse(self.graph.relation[edge].long(), num_relations=self.graph.num_relations)
+        reverse = find_edges(*arrays, origin=few[row], edge_type=back, target=other[row])
+        pairs = torch.stack([edge, reverse], dim=1).flatten()
+        count = 2 * torch.bincount(row, minlength=len(head))
+        return HiddenRows(torch.cat([count.new_zeros(1), count.cumsum(0)]), pairs)
+
+
+def as_settings(cutter: PathCutter) -> dict[str, Any]:
+    """What a saved model needs to cut the same subgraphs."""
+    return {"size": cutter.size, "restart": cutter.restart, "tolerance": cutter.tolerance}
