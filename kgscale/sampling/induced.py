@@ -80,6 +80,9 @@ class InducedStrategy(ABC):
     def cut(self, epoch: int, first: int, last: int) -> Cut:
         """The union of groups ``first .. last`` of an epoch."""
 
+    def prepare(self) -> None:
+        """Nothing, unless the groups have to be made."""
+
     def report(self) -> dict[str, float]:
         """Share of the train edges that an epoch's unions hold, and of the relation worst off.
 
