@@ -54,7 +54,7 @@ class SeedStrategy(ABC):
     def cut(self, asked: Asked, *, seed: int) -> SubgraphBatch:
         """The subgraph of the seeds, without the hidden triples."""
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027  (most need nothing)
         """Nothing: seeds need the graph alone."""
 
     def report(self) -> dict[str, float]:

@@ -80,7 +80,7 @@ class InducedStrategy(ABC):
     def cut(self, epoch: int, first: int, last: int) -> Cut:
         """The union of groups ``first .. last`` of an epoch."""
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027  (most need nothing)
         """Nothing, unless the groups have to be made."""
 
     def report(self) -> dict[str, float]:

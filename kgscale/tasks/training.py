@@ -165,7 +165,7 @@ class Training(ABC):
         version made them."""
         made = self.store.derived_seconds.values()
         told = [seconds for seconds in made if seconds is not None]
-        return round(sum(told), 3) if len(told) == len(made) else None
+        return round(sum(told, 0.0), 3) if len(told) == len(made) else None
 
     @property
     def measured_splits(self) -> list[str]:
