@@ -359,7 +359,11 @@ def test_what_cannot_work_is_refused(wrong: dict[str, object], message: str) -> 
 
 
 @pytest.mark.slow
-def test_the_command_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_from_end_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A store of its own, whose parts nobody has made yet.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     code = main(
         [
             "compare",
