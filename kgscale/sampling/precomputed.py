@@ -109,6 +109,10 @@ class PrecomputedStrategy:
     def maps(self) -> Propagated:
         return self._propagate(self.settings)
 
+    def prepare(self) -> None:
+        """Propagate."""
+        _ = self.maps
+
     def describe(self) -> str:
         settings = self.settings
         asked, among = self.questions.describe(self.candidates)

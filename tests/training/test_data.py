@@ -24,6 +24,9 @@ class Failing:
     def describe(self) -> str:
         return ""
 
+    def prepare(self) -> None:
+        pass
+
     def report(self) -> dict[str, float]:
         return {}
 
