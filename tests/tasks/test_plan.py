@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
@@ -19,7 +20,7 @@ from kgscale.models.encoders.base import BlockSize
 from kgscale.models.encoders.precomputed import NARS, SIGN, SeHGNN
 from kgscale.models.registry import ENCODERS
 from kgscale.sampling.queries import TrainQueries
-from kgscale.tasks import memory
+from kgscale.tasks import memory, show
 from kgscale.tasks.link_prediction import LinkTraining
 from kgscale.tasks.measure import measure_step, plan_step
 from kgscale.tasks.parts import GraphParts
@@ -232,6 +233,36 @@ def test_what_cannot_fit_does_not_start(
     assert "of 700 KB that trainer.memory allows" in said
     assert "would need about" in said.partition(";")[2]
     assert not list((tmp_path / "outputs").rglob("config.yaml"))
+
+
+MAPS = ("task=node_classification", "strategy=precomputed", "encoder=sign", "strategy.hops=1")
+
+
+@pytest.mark.parametrize("paths", ["all", "metapaths"])
+def test_a_refused_run_propagates_nothing(
+    own: tuple[str, ...], tmp_path: Path, paths: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*own, *MAPS, f"strategy.paths={paths}", "trainer.memory=1KB"]) == 4
+    assert "strategy=precomputed would need about" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("maps.json"))
+
+
+def test_a_propagation_is_told(
+    own: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    @contextmanager
+    def busy(console: object, what: str) -> Iterator[Callable[[str], None]]:
+        told.append(what)
+        yield told.append
+
+    monkeypatch.setattr(show, "busy", busy)
+    kgscale.train(*own, *MAPS, quiet=True)
+    (specs,) = tmp_path.rglob("maps.json")
+    maps = [f"propagating: {told['name']}" for told in json.loads(specs.read_text())["maps"]]
+    begin = told.index("propagating features") + 1
+    assert told[begin : begin + len(maps)] == maps
 
 
 def test_a_control_group_bounds_what_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
