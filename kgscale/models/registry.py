@@ -95,7 +95,7 @@ def _input_settings(spec: Mapping[str, Any], encoder: Encoder) -> dict[str, Any]
         # Features reach it in its maps; learned vectors come on top, if it adds to them.
         types = [{**kind, "features": 0} for kind in types]
         if encoder.gain is None:
-            settings["learned"] = "none"
+            settings.update(learned="none", ignored=True)
     return {"types": types, **settings}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import torch
@@ -108,6 +108,10 @@ class PrecomputedStrategy:
     @cached_property
     def maps(self) -> Propagated:
         return self._propagate(self.settings)
+
+    def read(self, places: Sequence[int]) -> None:
+        """From now on, gather those of the maps alone that an encoder reads."""
+        self.maps = self.maps.only(places)
 
     def describe(self) -> str:
         settings = self.settings

@@ -61,6 +61,8 @@ def assemble(
     spec["encoder"]["maps"] = strategy.maps.specs()
     spec["propagation"] = asdict(strategy.settings)
     model = build_model(spec, seed=settings.seed)
+    assert isinstance(model.encoder, MapEncoder)
+    strategy.read(model.encoder.places)
     return Assembly(model=model, strategy=strategy, spec=spec, features=strategy.maps.gather)
 
 

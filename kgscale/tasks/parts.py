@@ -127,7 +127,9 @@ def _type(kind: EntityType, features: int) -> dict[str, Any]:
 
 
 def _foreseen(store: GraphStore, settings: Propagation) -> Propagated:
-    return Propagated(map_specs(Ingredients.of(store), settings), [], [[]] * settings.folds)
+    maps = map_specs(Ingredients.of(store), settings)
+    rows = [torch.empty(spec.stop - spec.start, spec.dim, device="meta") for spec in maps]
+    return Propagated(maps, rows, [rows] * settings.folds)
 
 
 def _one_map(settings: Propagation) -> Propagated:
