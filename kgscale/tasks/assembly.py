@@ -8,7 +8,7 @@ from typing import Any
 
 from kgscale.errors import ConfigError
 from kgscale.inference.embed import Features
-from kgscale.models.encoders.precomputed import MapEncoder
+from kgscale.models.encoders.precomputed import NARS, MapEncoder
 from kgscale.models.registry import Model, build_model
 from kgscale.sampling.base import Strategy
 from kgscale.sampling.precomputed import PrecomputedStrategy
@@ -58,6 +58,12 @@ def assemble(
         return Assembly(model=model, strategy=strategy, spec=spec, features=parts.features)
     strategy = _strategy(settings, parts, 0, questions)
     assert isinstance(strategy, PrecomputedStrategy)
+    if kind is NARS and strategy.settings.paths != "subsets":
+        raise ConfigError(
+            f"NARS mixes maps over subsets of the relations, and strategy.paths is"
+            f" {strategy.settings.paths}: without any it is SIGN; set strategy.paths=subsets, or"
+            " encoder=sign"
+        )
     spec["encoder"]["maps"] = strategy.maps.specs()
     spec["propagation"] = asdict(strategy.settings)
     model = build_model(spec, seed=settings.seed)

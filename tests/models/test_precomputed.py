@@ -96,9 +96,7 @@ def test_the_last_hops_alone_are_read_and_all_parameters_learn(kind: type[MapEnc
 def test_a_model_has_vectors_of_its_own_only_where_they_are_added_to(
     kind: type[MapEncoder], residual: bool
 ) -> None:
-    about = {"name": kind.__name__, "dim": DIM, "maps": MAPS, "residual": residual}
-    spec = {"num_entities": ENTITIES, "num_relations": 2, "encoder": about}
-    model = build_model({**spec, "head": {"num_classes": 2}}, seed=0)
+    model = build_model(spec_of(kind, residual=residual), seed=0)
     assert isinstance(model, NodeModel)
     assert (model.inputs.table is not None) == residual
     model(batch()).square().sum().backward()
@@ -215,6 +213,32 @@ def test_sehgnn_by_hand() -> None:
         expected = fused.flatten().relu() @ linear.weight + linear.bias
         found = model.rows(torch.zeros(ENTITIES, DIM), given)[i]
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def spec_of(kind: type[MapEncoder], *, residual: bool = True, **inputs: Any) -> dict[str, Any]:
+    about = {"name": kind.__name__, "dim": DIM, "maps": MAPS, "residual": residual}
+    return {
+        **{"num_entities": ENTITIES, "num_relations": 2, "encoder": about, "inputs": inputs},
+        "head": {"num_classes": 2},
+    }
+
+
+@ALL
+def test_settings_of_inputs_that_would_change_nothing_are_refused(kind: type[MapEncoder]) -> None:
+    """Features reach these encoders in maps, and learned vectors only where they add to them."""
+    for inputs, message in (
+        ({"dropout": 0.5}, r"inputs\.dropout=0\.5 .* set encoder\.input_dropout"),
+        ({"normalize": True}, r"inputs\.normalize=True .* set strategy\.normalize_rows"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            build_model(spec_of(kind, **inputs), seed=0)
+    with pytest.raises(ConfigError, match=r"inputs\.learned=all .* set encoder\.residual=true"):
+        build_model(spec_of(kind, residual=False, learned="all"), seed=0)
+    for learned in ("missing", "all"):
+        assert build_model(spec_of(kind, learned=learned), seed=0).inputs.table is not None
+    for residual in (True, False):
+        model = build_model(spec_of(kind, residual=residual, learned="none"), seed=0)
+        assert model.inputs.table is None
 
 
 def test_what_cannot_work_is_refused() -> None:

@@ -173,6 +173,13 @@ def test_what_makes_no_sense_together_is_refused(train: Train, pair: tuple[str, 
         train(f"strategy={pair[0]}", f"encoder={pair[1]}")
 
 
+def test_nars_without_subsets_is_refused(train: Train) -> None:
+    with pytest.raises(
+        ConfigError, match=r"strategy\.paths is all: .* set strategy\.paths=subsets"
+    ):
+        train("strategy=precomputed", "encoder=nars")
+
+
 def test_commands_on_a_finished_run(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
