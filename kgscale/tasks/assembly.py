@@ -72,19 +72,23 @@ def assemble(
     return Assembly(model=model, strategy=strategy, spec=spec, features=strategy.maps.gather)
 
 
+def fits(encoder: type, strategy: type) -> bool:
+    """Whether the strategy's batches have what the encoder reads: edges, or rows of maps."""
+    return issubclass(encoder, MapEncoder) == (strategy is PrecomputedStrategy)
+
+
 def _check_fit(encoder: type, strategy: type) -> None:
-    precomputed = strategy is PrecomputedStrategy
-    reads_maps = issubclass(encoder, MapEncoder)
-    if precomputed and not reads_maps:
+    if fits(encoder, strategy):
+        return
+    if strategy is PrecomputedStrategy:
         raise ConfigError(
             f"strategy=precomputed has no edges in a step, and {encoder.__name__} learns from"
             " messages along edges; use encoder=sign (or nars, sehgnn), or strategy=neighbor"
         )
-    if reads_maps and not precomputed:
-        raise ConfigError(
-            f"{encoder.__name__} reads features that were propagated beforehand, which no step of"
-            f" {strategy.__name__} has; use strategy=precomputed, or encoder=rgcn"
-        )
+    raise ConfigError(
+        f"{encoder.__name__} reads features that were propagated beforehand, which no step of"
+        f" {strategy.__name__} has; use strategy=precomputed, or encoder=rgcn"
+    )
 
 
 def _strategy(

@@ -16,6 +16,7 @@ import torch
 
 import kgscale
 from kgscale.cli import compose, main
+from kgscale.errors import ResourceError
 from kgscale.models.encoders.base import BlockSize
 from kgscale.models.encoders.precomputed import NARS, SIGN, SeHGNN
 from kgscale.models.registry import ENCODERS
@@ -26,8 +27,9 @@ from kgscale.tasks.measure import measure_step, plan_step
 from kgscale.tasks.parts import GraphParts
 from kgscale.tasks.plan import choose
 from kgscale.tasks.plan.asked import AsksLinks
-from kgscale.tasks.plan.auto import AutoStrategy, smaller
-from kgscale.tasks.plan.choose import Room, chosen
+from kgscale.tasks.plan.auto import AutoStrategy, fewer, smaller
+from kgscale.tasks.plan.choose import Offers, Room, chosen
+from kgscale.tasks.plan.estimate import Need, StepBytes
 from kgscale.tasks.plan.planner import Planner
 from kgscale.tasks.plan.statistics import GraphStatistics, graph_statistics
 from kgscale.tasks.settings import RunSettings
@@ -56,9 +58,17 @@ def planner(graph: GraphStatistics, *overrides: str) -> Planner:
     """For links, as if a store had these statistics."""
     settings = RunSettings.of(compose.settings(["task.dim=64", *overrides]))
     made = Planner.of(LinkTraining.assemble, settings, GraphParts.toy())
-    types = [{"name": "", "start": 0, "stop": round(graph.entities), "features": 0}]
-    model = replace(made.model, types=types)
+    model = replace(made.model, types=parts(graph).types)
     return replace(made, graph=graph, asks=AsksLinks(graph), model=model, scores=0.0)
+
+
+def parts(graph: GraphStatistics) -> GraphParts:
+    types = [{"name": "", "start": 0, "stop": round(graph.entities), "features": 0}]
+    return replace(GraphParts.toy(), types=types)
+
+
+def offers(graph: GraphStatistics, *overrides: str) -> list[tuple[str, Need]]:
+    return list(Offers(planner(graph, *overrides), LinkTraining.assemble, parts(graph)))
 
 
 def step(graph: GraphStatistics, *overrides: str) -> float:
@@ -167,6 +177,79 @@ def test_smaller_steps_end() -> None:
     assert [s["batch_size"] for s in smaller({"batch_size": 100})] == [50, 25]
     assert [s["per_batch"] for s in smaller({"per_batch": 5})] == [2, 1]
     assert not list(smaller({"query_share": 0.1}))
+
+
+def test_fewer_candidates_end() -> None:
+    assert [s["candidates"] for s in fewer({"candidates": "all"})] == [2048, 512, 128]
+    assert [s["candidates"] for s in fewer({"candidates": 512})] == [128]
+    assert not list(fewer({"query_share": 0.1}))
+
+
+OFFERED = [
+    ("strategy=neighbor", "strategy.candidates=all", "strategy.fanout=[-1]"),
+    ("strategy=neighbor", "strategy.per_relation=true", "strategy.batch_size=100"),
+    ("strategy=neighbor", "task.num_layers=2", "task.fanout=[8,4]", "strategy.fanout=[16,16]"),
+    ("strategy=cluster",),
+    ("strategy=full_batch", "task.num_layers=2"),
+    ("strategy=auto", "task.num_layers=3"),
+    ("strategy=precomputed", "encoder=sign", "strategy.candidates=all"),
+]
+
+
+@pytest.mark.parametrize("overrides", OFFERED, ids=" ".join)
+def test_an_offer_pasted_needs_what_was_said(overrides: tuple[str, ...]) -> None:
+    graph = power_law(100_000)
+    found = offers(graph, *overrides, "encoder.dim=16")
+    assert len(found) > 10
+    for said, need in found[:: len(found) // 7]:
+        # A person who changes the strategy takes the settings of the one before away.
+        other = "strategy=" in said
+        kept = [part for part in overrides if not (other and part.startswith("strategy"))]
+        pasted = planner(graph, *kept, "encoder.dim=16", *said.split())
+        assert pasted.need(pasted.settings.groups["strategy"]) == need, said
+
+
+def test_fewer_candidates_are_offered() -> None:
+    graph = power_law(1_000_000)
+    said = [said for said, _ in offers(graph, "strategy.candidates=all")]
+    assert said[0] == "strategy.candidates=2048"
+    assert "strategy.batch_size=256 strategy.candidates=512" in said
+    every = [said for said, _ in offers(graph, "strategy=full_batch")]
+    assert not any("candidates=" in said and "neighbor" not in said for said in every)
+
+
+def test_of_encoders_that_read_maps_no_other_strategy_is_offered() -> None:
+    said = [said for said, _ in offers(power_law(1_000), "strategy=precomputed", "encoder=sign")]
+    assert said
+    assert not any("neighbor" in offer for offer in said)
+
+
+@pytest.mark.parametrize(
+    ("large", "cause"),
+    [
+        ({"step": StepBytes(making=9.0, batch=1.0, training=1.0)}, "a step"),
+        ({"ahead": 9}, "batches made ahead"),
+        ({"model": 9.0}, "the model and its optimiser's state"),
+        ({"strategy": 9.0}, "what the strategy keeps"),
+        ({"validation": 9.0}, "validation"),
+    ],
+)
+def test_what_is_largest_is_named(large: dict[str, Any], cause: str) -> None:
+    small = {"step": StepBytes(making=1.0, batch=1.0, training=1.0), "model": 1.0, "strategy": 1.0}
+    rest = {"validation": 1.0, "ahead": 0, "workers": 0, "devices": 1, "accelerated": False}
+    assert Need(**{**small, **rest, **large}).largest == cause
+
+
+def test_where_nothing_fits_the_least_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = power_law(1_000_000)
+    made = planner(graph, "strategy=neighbor")
+    monkeypatch.setattr(Planner, "of", lambda *_: made)
+    settings = RunSettings.of(compose.settings(["trainer.memory=1MB", "strategy=neighbor"]))
+    with pytest.raises(ResourceError) as raised:
+        choose.make_plan(LinkTraining.assemble, settings, parts(graph))
+    _, _, told = str(raised.value).partition("; ")
+    assert told.startswith("even encoder.dim=8 strategy.batch_size=16 strategy.candidates=128 ")
+    assert told.endswith("most of it for what the strategy keeps")
 
 
 def test_auto_takes_full_batches_of_a_small_graph() -> None:

@@ -98,13 +98,29 @@ class Need:
     accelerated: bool
 
     @property
+    def largest(self) -> str:
+        """What takes most of it, in words."""
+        parts = {
+            "a step": self.step.peak,
+            "batches made ahead": self.waiting,
+            "the model and its optimiser's state": self.model,
+            "what the strategy keeps": self.strategy,
+            "validation": self.validation,
+        }
+        return max(parts, key=lambda name: parts[name])
+
+    @property
+    def waiting(self) -> float:
+        """Batches that wait, and others that are made."""
+        return self.ahead * self.step.batch + self.workers * self.step.making
+
+    @property
     def host(self) -> float:
         """While a step computes, batches wait and others are made; validation has no such."""
-        waiting = self.ahead * self.step.batch + self.workers * self.step.making
         if self.accelerated:
             # A model is made, and its checkpoints pass, through the host.
-            return self.devices * (self.strategy + max(waiting, self.model))
-        step = self.step.batch + self.step.training + waiting
+            return self.devices * (self.strategy + max(self.waiting, self.model))
+        step = self.step.batch + self.step.training + self.waiting
         return self.devices * (self.model + self.strategy + max(step, self.validation))
 
     @property
