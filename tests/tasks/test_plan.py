@@ -17,10 +17,12 @@ import torch
 import kgscale
 from kgscale.cli import compose, main
 from kgscale.errors import ResourceError
+from kgscale.graph.adjacency import FIELDS
 from kgscale.models.encoders.base import BlockSize
 from kgscale.models.encoders.precomputed import NARS, SIGN, SeHGNN
 from kgscale.models.registry import ENCODERS
 from kgscale.sampling.queries import TrainQueries
+from kgscale.sampling.questions import LinkQuestions
 from kgscale.tasks import memory, show
 from kgscale.tasks.link_prediction import LinkTraining
 from kgscale.tasks.measure import measure_step, plan_step
@@ -33,6 +35,7 @@ from kgscale.tasks.plan.estimate import Need, StepBytes
 from kgscale.tasks.plan.planner import Planner
 from kgscale.tasks.plan.statistics import GraphStatistics, graph_statistics
 from kgscale.tasks.settings import RunSettings
+from kgscale.tasks.steps import tensor_bytes
 from tests.graphs import adjacency, random_triples
 
 GB = 1_000_000_000
@@ -91,6 +94,33 @@ def test_statistics_of_a_small_graph_are_exact() -> None:
     degree = graph.indptr.diff().long()
     place = found.bins_of(degree.numpy(), (torch.arange(200) >= 50).long().numpy())
     np.testing.assert_allclose(found.degree[place], degree, rtol=0.1)
+
+
+@pytest.mark.parametrize("folds", [2, 5])
+def test_questions_apart_by_fold_are_a_copy_of_the_edges(folds: int) -> None:
+    triples = random_triples(3000, num_entities=200, num_relations=5)
+    graph = adjacency(triples, num_entities=200, num_relations=5)
+    whole = LinkQuestions(graph)
+    kept = tensor_bytes(whole.queries.start)
+    for part in whole.folds(folds, seed=0):
+        assert isinstance(part, LinkQuestions)
+        columns = (getattr(part.graph, name) for name in FIELDS)
+        order = part.order(seed=0, epoch=0)
+        kept += sum(map(tensor_bytes, (*columns, part.queries.start, order)))
+    types = [{"start": 0, "stop": 200}]
+    found = AsksLinks(graph_statistics(graph, types)).folded(folds)
+    assert found.kept == pytest.approx(kept, rel=0.01)
+    assert found.preparing == 19 * 2 * len(triples)
+
+
+def test_what_folds_keep_is_needed_and_what_makes_them_too() -> None:
+    graph = power_law(1_000_000)
+    made = planner(graph, "strategy=precomputed", "encoder=sign")
+    need = made.need(made.settings.groups["strategy"])
+    assert need is not None
+    assert need.strategy > 10 * graph.edges
+    assert need.preparing >= 19 * graph.edges
+    assert need.host >= need.strategy + need.preparing
 
 
 @pytest.mark.parametrize("draws", [10, 300, 5000])

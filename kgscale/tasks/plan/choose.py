@@ -153,6 +153,8 @@ def _needs(need: Need) -> str:
     told = [f"a step needs about {text(need.step.peak)}", f"the model {text(need.model)}"]
     if need.validation > need.step.peak:
         told.append(f"validation {text(need.validation)}")
+    if need.preparing > need.step.peak:
+        told.append(f"making the strategy {text(need.preparing)}")
     if need.accelerated:
         told.append(f"waiting batches {text(need.host)}")
     return ", ".join(told)

@@ -89,6 +89,8 @@ class Need:
     """Parameters and optimiser state."""
     strategy: float
     """What the strategy keeps."""
+    preparing: float = 0.0
+    """Beside this while the strategy is made, before the model is."""
     validation: float
     """At the peak of validation, beside the model."""
     ahead: int
@@ -104,7 +106,7 @@ class Need:
             "a step": self.step.peak,
             "batches made ahead": self.waiting,
             "the model and its optimiser's state": self.model,
-            "what the strategy keeps": self.strategy,
+            "what the strategy keeps": self.strategy + self.preparing,
             "validation": self.validation,
         }
         return max(parts, key=lambda name: parts[name])
@@ -119,9 +121,10 @@ class Need:
         """While a step computes, batches wait and others are made; validation has no such."""
         if self.accelerated:
             # A model is made, and its checkpoints pass, through the host.
-            return self.devices * (self.strategy + max(self.waiting, self.model))
+            return self.devices * (self.strategy + max(self.preparing, self.waiting, self.model))
         step = self.step.batch + self.step.training + self.waiting
-        return self.devices * (self.model + self.strategy + max(step, self.validation))
+        running = self.model + max(step, self.validation)
+        return self.devices * (self.strategy + max(self.preparing, running))
 
     @property
     def device(self) -> float:

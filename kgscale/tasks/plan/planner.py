@@ -88,6 +88,7 @@ class Planner:
             step=step_bytes(size, self.asks, self.model, self.graph),
             model=self.model.table + self.model.weights + self.model.state,
             strategy=size.kept,
+            preparing=size.preparing,
             validation=validation_bytes(
                 self.model,
                 self.graph,
