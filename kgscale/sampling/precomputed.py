@@ -113,6 +113,10 @@ class PrecomputedStrategy:
         """Propagate."""
         _ = self.maps
 
+    def read(self, places: Sequence[int]) -> None:
+        """From now on, gather those of the maps alone that an encoder reads."""
+        self.maps = self.maps.only(places)
+
     def describe(self) -> str:
         settings = self.settings
         asked, among = self.questions.describe(self.candidates)

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from kgscale.data.audit import Tell, silent
+from kgscale.graph.propagate import Propagation, propagate
 from kgscale.graph.store import GraphStore, prepare
 from kgscale.models.registry import save_model
 from kgscale.sampling.base import Strategy
@@ -108,11 +109,20 @@ class Training(ABC):
         self.check(self.store)
 
     def _plan(self) -> None:
-        """Settle the strategy; refuse what won't fit before it is begun."""
-        self.plan = make_plan(self.assemble, self.settings, GraphParts.of(self.store))
+        """Settle the strategy; refuse what won't fit before it is begun, then propagate."""
+        parts = GraphParts.of(self.store)
+        self.plan = make_plan(self.assemble, self.settings, parts)
         self.settings = self.settings.with_group("strategy", self.plan.strategy)
         for line in self.plan.told():
             show.sentence(self.console, line)
+        self._propagate(parts)
+
+    def _propagate(self, parts: GraphParts) -> None:
+        """Make what an encoder of maps reads, before all ranks look for it."""
+        _, _, spec = self.assemble(self.settings, parts.miniature())
+        if "propagation" in spec:
+            with show.busy(self.console, "propagating features") as tell:
+                propagate(self.store, Propagation(**spec["propagation"]), tell=tell)
 
     def set_up(self) -> None:
         """Module and strategy, and what this prepares: no clock of training runs yet, and other

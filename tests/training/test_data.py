@@ -30,6 +30,9 @@ class Failing:
     def report(self) -> dict[str, float]:
         return {}
 
+    def relations_kept(self) -> tuple[float, ...]:
+        return ()
+
     def num_batches(self, *, world_size: int) -> int:
         return 8
 
