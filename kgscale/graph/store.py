@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -33,6 +34,7 @@ from kgscale.types import Triples
 
 SCHEMA = 1
 MANIFEST, ORIGIN, REJECTED, DERIVED = "manifest.json", "origin.json", "rejected.tsv", "derived"
+SECONDS = "seconds.json"
 VERIFY = ("fast", "full")
 
 
@@ -49,6 +51,9 @@ class GraphStore:
         self.num_triples: dict[str, int] = {split: counts["triples"][split] for split in SPLITS}
 
         self.types = [EntityType(**kind) for kind in manifest["types"]]
+        self.derived_seconds: dict[str, float | None] = {}
+        """Processor seconds that making each directory took which ``derived`` gave, by its name;
+        None where nobody knows."""
 
     @classmethod
     def open(cls, path: str | Path, *, verify: str = "fast") -> GraphStore:
@@ -149,8 +154,12 @@ class GraphStore:
             shutil.rmtree(path)
         if not path.exists():
             with published(path) as (directory, _):
+                begin = _processor_seconds()
                 write(directory)
+                write_json(directory / SECONDS, {"processor": _processor_seconds() - begin})
                 write_json(directory / MANIFEST, about)
+        told = path / SECONDS
+        self.derived_seconds[name] = read_json(told)["processor"] if told.exists() else None
         return path
 
     def relation_classes(self) -> list[list[tuple[int, int]]]:
@@ -160,6 +169,11 @@ class GraphStore:
             [(pair["head_class"], pair["tail_class"]) for pair in pairs]
             for pairs in table["pairs"].to_pylist()
         ]
+
+
+def _processor_seconds() -> float:
+    """Of this process and of its ended children."""
+    return sum(os.times()[:4])
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

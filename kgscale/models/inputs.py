@@ -33,6 +33,7 @@ class EntityInput(nn.Module):
         dropout: share of the features' numbers that training leaves out.
         normalize: divide an entity's features by the sum of their absolute values.
         scale: standard deviation of the initial vectors.
+        ignored: nobody reads the vectors: zeros, and nothing to learn.
     """
 
     _start: Tensor
@@ -49,6 +50,7 @@ class EntityInput(nn.Module):
         dropout: float = 0.0,
         normalize: bool = False,
         scale: float = 0.1,
+        ignored: bool = False,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -69,7 +71,7 @@ class EntityInput(nn.Module):
             glorot_linear(kind["features"], dim, generator) for kind in types if kind["features"]
         )
         self.type_vector = None
-        if learned == "none" and not all(featured):
+        if learned == "none" and not all(featured) and not ignored:
             self.type_vector = nn.Parameter(torch.empty(len(types), dim))
             with torch.no_grad():
                 self.type_vector.normal_(std=scale, generator=generator)

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from kgscale.errors import DataError, ResourceError
+from kgscale.errors import ConfigError, DataError, ResourceError
 from kgscale.models.decoders import (
     ComplEx,
     ConvE,
@@ -112,9 +112,28 @@ def _input_settings(spec: Mapping[str, Any], encoder: Encoder) -> dict[str, Any]
     if isinstance(encoder, MapEncoder):
         # Features reach it in its maps; learned vectors come on top, if it adds to them.
         types = [{**kind, "features": 0} for kind in types]
+        _check_inputs(settings, adds=encoder.gain is not None)
         if encoder.gain is None:
-            settings["learned"] = "none"
+            settings.update(learned="none", ignored=True)
     return {"types": types, **settings}
+
+
+def _check_inputs(settings: Mapping[str, Any], *, adds: bool) -> None:
+    """Refuse what would change nothing where features come in maps."""
+    for name, remedy in (
+        ("dropout", "encoder.input_dropout"),
+        ("normalize", "strategy.normalize_rows"),
+    ):
+        if settings.get(name):
+            raise ConfigError(
+                f"inputs.{name}={settings[name]} changes nothing here, since the encoder reads"
+                f" features in precomputed maps: set {remedy} instead"
+            )
+    if settings.get("learned") == "all" and not adds:
+        raise ConfigError(
+            "inputs.learned=all changes nothing here, since the encoder adds nothing to learned"
+            " vectors: set encoder.residual=true, or leave inputs.learned out"
+        )
 
 
 def save_model(model: nn.Module, spec: dict[str, Any], directory: Path) -> None:

@@ -26,6 +26,9 @@ class Strategy(Protocol):
     def describe(self) -> str:
         """One sentence for people."""
 
+    def prepare(self) -> None:
+        """Make or find, before the first step, what all batches need beside the graph."""
+
     def report(self) -> dict[str, float]:
         """What the batches lack of the graph, measured on an example; for ``results.json``."""
 
@@ -57,6 +60,9 @@ class SeedStrategy(ABC):
     @abstractmethod
     def cut(self, asked: Asked, *, seed: int) -> SubgraphBatch:
         """The subgraph of the seeds, without the hidden triples."""
+
+    def prepare(self) -> None:  # noqa: B027  (most need nothing)
+        """Nothing: seeds need the graph alone."""
 
     def report(self) -> dict[str, float]:
         return {}

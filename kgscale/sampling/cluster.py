@@ -100,6 +100,10 @@ class ClusterStrategy(InducedStrategy):
     def per_batch(self) -> int:
         return self._per_batch
 
+    def prepare(self) -> None:
+        """Cut the graph."""
+        _ = self.partition
+
     @cached_property
     def partition(self) -> Partition:
         return self._partition(parts=self.parts, method=self.method, seed=self.seed)

@@ -98,6 +98,9 @@ class InducedStrategy(ABC):
             relation, minlength=size
         )
 
+    def prepare(self) -> None:  # noqa: B027  (most need nothing)
+        """Nothing, unless the groups have to be made."""
+
     def report(self) -> dict[str, float]:
         """Share of the train edges that an epoch's unions hold, and of the relation worst off.
 

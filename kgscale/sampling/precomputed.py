@@ -109,6 +109,14 @@ class PrecomputedStrategy:
     def maps(self) -> Propagated:
         return self._propagate(self.settings)
 
+    def prepare(self) -> None:
+        """Propagate."""
+        _ = self.maps
+
+    def read(self, places: Sequence[int]) -> None:
+        """From now on, gather those of the maps alone that an encoder reads."""
+        self.maps = self.maps.only(places)
+
     def describe(self) -> str:
         settings = self.settings
         asked, among = self.questions.describe(self.candidates)

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import copy
 import json
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 
-from kgscale.errors import ConfigError, ResourceError
-from kgscale.models.encoders.precomputed import MapEncoder
+from kgscale.errors import ConfigError, Interrupted, KgscaleError, ResourceError
 from kgscale.studies.record import Record, read_record
+from kgscale.studies.terms import Settings, Terms, with_parts
 from kgscale.tasks import show
 from kgscale.tasks.components import component
 from kgscale.tasks.directory import write_text
-from kgscale.tasks.measure import StepCost, measure_step
+from kgscale.tasks.measure import StepCost, failure, measure_step
 from kgscale.tasks.schema import at_least
+from kgscale.tasks.settings import RunSettings
+from kgscale.tasks.start import TASKS, rehearse
+from kgscale.tasks.training import prepared
 
-Settings = dict[str, Any]
-Compose = Callable[[Sequence[str]], Settings]
 NO_LIMIT: Final = 1_000_000
 """Epochs, where time is the limit."""
+INTERRUPTIONS: Final = {128 + number: number for number in (signal.SIGINT, signal.SIGTERM)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +48,9 @@ class CompareSettings:
                 raise ConfigError(f"compare.{name} needs different ones, got {list(values)}")
         if not self.minutes > 0:
             raise ConfigError(f"compare.minutes needs a positive number, got {self.minutes}")
-        for seed in self.seeds:
-            at_least("compare.seeds", seed, 0)
+        for name, least in (("seeds", 0), ("sizes", 1)):
+            for value in getattr(self, name):
+                at_least(f"compare.{name}", value, least)
         for name in sorted((self.own or {}).keys() - set(self.strategies)):
             raise ConfigError(
                 f"compare.own has {name!r}, which is none of compare.strategies"
@@ -56,111 +59,163 @@ class CompareSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Planned:
+    """What is to be done of one strategy."""
+
+    strategy: str
+    encoder: str
+    runs: Sequence[Settings]
+    """Of each seed."""
+    sizes: Sequence[Settings]
+    """On graphs of other sizes, the smallest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What one strategy did and cost."""
 
     strategy: str
-    records: Sequence[Record]
-    """Of each seed."""
-    cost: StepCost
-    sizes: Sequence[tuple[int, int]]
-    """Edges of a graph, and bytes of a step on it."""
+    encoder: str
+    records: Sequence[Record] = ()
+    """Of each seed; none if a run failed: the seeds that went well would flatter."""
+    failure: KgscaleError | None = None
+    cost: StepCost | None = None
+    """None where it couldn't be measured."""
+    sizes: Sequence[StepCost] = ()
+    """On graphs of other sizes."""
+
+    @property
+    def status(self) -> str:
+        if self.failure is None:
+            return "done"
+        return "did not fit" if isinstance(self.failure, ResourceError) else "failed"
 
 
 class Comparison:
     """All runs of a comparison; each trains in a process of its own.
 
     Args:
-        compose: the settings of a run for further overrides (of groups and keys).
-        plain: the same without the overrides that are compared under.
+        terms: what the runs have in common.
         directory: where all files go.
     """
 
     def __init__(
-        self,
-        settings: CompareSettings,
-        compose: Compose,
-        plain: Compose,
-        directory: Path,
-        console: Console,
+        self, settings: CompareSettings, terms: Terms, directory: Path, console: Console
     ) -> None:
-        self.settings, self.compose, self.plain = settings, compose, plain
+        self.settings, self.terms = settings, terms
         self.directory, self.console = directory, console
 
-    def settings_of(self, strategy: str, seed: int, *more: str) -> Settings:
-        """Equal but for the strategy and the seed; what has no messages gets an encoder of rows."""
-        own = (self.settings.own or {}).get(strategy, {})
-        if not isinstance(own, Mapping):
-            raise ConfigError(f"compare.own.{strategy} needs a mapping, got {own!r}")
-        own = dict(own)
-        option = own.pop("strategy", strategy)
-        composed = copy.deepcopy(self.compose([f"seed={seed}", *more]))
-        composed.pop("compare")
-        task = f"task={composed['task']['name']}"
-        plain = self.plain([task, f"strategy={option}", "encoder=sign"])
-        # What is set for the strategy of an experiment says nothing about another.
-        if plain["strategy"]["_target_"] != composed["strategy"]["_target_"]:
-            composed["strategy"] = plain["strategy"]
-        composed["strategy"] |= own
-        component("strategy", composed["strategy"])
-        kind, _ = component("encoder", composed["encoder"])
-        if option == "precomputed" and not issubclass(kind, MapEncoder):
-            composed["encoder"] = plain["encoder"] | {"dim": composed["encoder"]["dim"]}
-        composed["trainer"].update(
+    def run(self) -> Iterator[Outcome]:
+        """Train under each strategy and measure its step; a mistake in the last is found before
+        any time is spent on the first.
+
+        Raises:
+            ConfigError: a run that can't work, or a graph without validation.
+        """
+        planned = [self.plan(strategy) for strategy in self.settings.strategies]
+        self._check_graph(planned[0].runs[0])
+        show.sentence(self.console, f"comparison: {self.directory}")
+        for one in planned:
+            yield self._outcome(one)
+
+    def plan(self, strategy: str) -> Planned:
+        """All settings of a strategy, rehearsed."""
+        runs = [self._settings(strategy, seed) for seed in self.settings.seeds]
+        edges = runs[0]["data"].get("edges")
+        if self.settings.sizes and edges is None:
+            name = component("data", runs[0]["data"])[0].__name__
+            raise ConfigError(
+                f"compare.sizes are sizes of data.edges, which {name} doesn't have; use"
+                " data=synthetic, or leave them out"
+            )
+        sizes = [
+            with_parts(
+                self._settings(strategy, self.settings.seeds[0], f"data.edges={size}"), size / edges
+            )
+            for size in sorted(self.settings.sizes)
+        ]
+        for run in (runs[0], *sizes):
+            try:
+                rehearse(run)
+            except ConfigError as error:
+                raise ConfigError(f"{strategy}: {error}") from error
+        encoder, _ = component("encoder", runs[0]["encoder"])
+        return Planned(strategy=strategy, encoder=encoder.__name__, runs=runs, sizes=sizes)
+
+    def _settings(self, strategy: str, seed: int, *more: str) -> Settings:
+        run = self.terms.settings(strategy, f"seed={seed}", *more)
+        run["trainer"].update(
             clock="cpu",
             max_seconds=60 * self.settings.minutes,
             max_epochs=NO_LIMIT,
             patience=NO_LIMIT,
         )
-        composed["evaluation"]["test"] = False
-        composed["predictions"]["count"] = 0
-        composed["root"] = str(self.directory / "runs" / f"{strategy}-{seed}")
-        return composed
+        run["evaluation"]["test"] = False
+        run["predictions"]["count"] = 0
+        run["root"] = str(self.directory / "runs" / f"{strategy}-{seed}")
+        return run
 
-    def run(self) -> list[Outcome]:
-        """Train all, then measure a step of each."""
-        # All are composed first: a mistake in the last should not cost the time of the others.
-        planned = [
-            (strategy, [self.settings_of(strategy, seed) for seed in self.settings.seeds])
-            for strategy in self.settings.strategies
-        ]
-        found = []
-        for strategy, runs in planned:
-            records = [self._train(strategy, run) for run in runs]
-            cost = measure_step(runs[0])
-            found.append(
-                Outcome(
-                    strategy=strategy,
-                    records=records,
-                    cost=cost,
-                    sizes=list(self._sizes(strategy)),
-                )
-            )
-        return found
+    def _check_graph(self, run: Settings) -> None:
+        """Build the graph, which all runs share."""
+        checked = RunSettings.of(run)
+        with show.busy(self.console, "reading the graph") as tell:
+            store = prepared(checked, tell=tell)
+        task = TASKS[checked.task.name]
+        task.check(store)
+        task.check_validation(store)
 
-    def _train(self, strategy: str, run: Settings) -> Record:
+    def _outcome(self, planned: Planned) -> Outcome:
+        told: dict[str, Any] = {"strategy": planned.strategy, "encoder": planned.encoder}
+        try:
+            records = [self._train(planned, run) for run in planned.runs]
+        except KgscaleError as error:
+            show.sentence(self.console, str(error))
+            return Outcome(**told, failure=error)
+        cost = self._measured(planned, planned.runs[0])
+        return Outcome(**told, records=records, cost=cost, sizes=list(self._sizes(planned)))
+
+    def _train(self, planned: Planned, run: Settings) -> Record:
         root = Path(run["root"])
         root.mkdir(parents=True)
         file, log = root / "settings.yaml", root / "log.txt"
         # JSON is YAML, and needs no library here.
         write_text(file, json.dumps(run, indent=2))
-        command = [sys.executable, "-m", "kgscale", "train", "--settings", str(file)]
-        with (
-            log.open("w", encoding="utf-8") as output,
-            show.busy(self.console, f"{strategy}, seed {run['seed']}"),
-        ):
-            code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode
+        named = f"{planned.strategy} ({planned.encoder}), seed {run['seed']}"
+        with show.busy(self.console, named):
+            code = run_process(file, log)
+        if code in INTERRUPTIONS:
+            raise Interrupted(INTERRUPTIONS[code])
         if code:
             last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-            message = f"{strategy}, seed {run['seed']}: {''.join(last)} (all of it in {log})"
-            raise (ConfigError if code == ConfigError.exit_code else ResourceError)(message)
+            told = f"{named}: {''.join(last).removeprefix('kgscale: ')} (all of it in {log})"
+            raise failure(f"the processes of {named}", code, told)
         (results,) = root.glob("*/*/results.json")
         record = read_record(results.parent)
-        show.sentence(self.console, f"{strategy}, seed {run['seed']}: {record.describe()}")
+        show.sentence(self.console, f"{named}: {record.describe()}")
         return record
 
-    def _sizes(self, strategy: str) -> Iterator[tuple[int, int]]:
-        for edges in self.settings.sizes:
-            run = self.settings_of(strategy, self.settings.seeds[0], f"data.edges={edges}")
-            with show.busy(self.console, f"{strategy}: a step on {edges:,} edges"):
-                yield edges, measure_step(run).memory
+    def _measured(self, planned: Planned, run: Settings) -> StepCost | None:
+        """None, and a line that says why, where a step can't be measured."""
+        at = f" on {run['data']['edges']:,} edges" if "edges" in run["data"] else ""
+        named = f"{planned.strategy}: a step{at}"
+        try:
+            with show.busy(self.console, named):
+                return measure_step(run)
+        except KgscaleError as error:
+            show.sentence(self.console, f"{named}: {error}")
+            return None
+
+    def _sizes(self, planned: Planned) -> Iterator[StepCost]:
+        """Up to the first that can't be measured: larger ones would need more."""
+        for run in planned.sizes:
+            cost = self._measured(planned, run)
+            if cost is None:
+                return
+            yield cost
+
+
+def run_process(settings: Path, log: Path) -> int:
+    """Train in a process of its own; its exit code."""
+    command = [sys.executable, "-m", "kgscale", "train", "--settings", str(settings)]
+    with log.open("w", encoding="utf-8") as output:
+        return subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode

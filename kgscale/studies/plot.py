@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,28 +11,31 @@ from numpy.typing import NDArray
 
 from kgscale.metrics import word
 from kgscale.studies.compare import Outcome
+from kgscale.tasks.schema import MIB
 
 POINTS: Final = 200
-MIB: Final = 1 << 20
 MARKS: Final = "os^Dvp"
 
 
 def draw(outcomes: Sequence[Outcome], file: Path) -> None:
-    """Two panels: validation metric against minutes, bytes of a step against edges."""
+    """Two panels: validation metric against minutes, bytes of a step against train triples."""
     # Late, since importing it takes a second.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for mark, outcome in zip(MARKS * len(outcomes), outcomes, strict=False):
-        _learning(left, outcome)
-        sizes = sorted({(outcome.records[0].triples, outcome.cost.memory), *outcome.sizes})
-        at, used = zip(*sizes, strict=True)
-        right.plot(at, [b / MIB for b in used], marker=mark, label=outcome.strategy)
+    trained = [outcome for outcome in outcomes if outcome.records]
+    for number, outcome in enumerate(trained):
+        # A panel may lack one, and both should have the same colours.
+        look = {"label": outcome.strategy, "color": f"C{number}"}
+        _learning(left, outcome, look)
+        points = memory_points(outcome)
+        at, used = [triples for triples, _ in points], [bytes_ / MIB for _, bytes_ in points]
+        right.plot(at, used, marker=MARKS[number % len(MARKS)], **look)
     left.set_xlabel("minutes of training, validations included")
-    left.set_ylabel(f"validation {word(outcomes[0].records[0].metric)}")
+    left.set_ylabel(f"validation {word(trained[0].records[0].metric)}")
     left.set_title("what is learned")
-    right.set_xlabel("triples of the graph")
+    right.set_xlabel("train triples of the graph")
     right.set_ylabel("memory of a step, MiB")
     right.set_xscale("log")
     right.set_yscale("log")
@@ -44,7 +47,13 @@ def draw(outcomes: Sequence[Outcome], file: Path) -> None:
     figure.savefig(file, dpi=150)
 
 
-def _learning(panel: Any, outcome: Outcome) -> None:
+def memory_points(outcome: Outcome) -> list[tuple[int, int]]:
+    """Train triples of each graph that was measured, and bytes of a step on it."""
+    measured = [outcome.cost, *outcome.sizes]
+    return sorted((cost.triples, cost.memory) for cost in measured if cost is not None)
+
+
+def _learning(panel: Any, outcome: Outcome, look: Mapping[str, str]) -> None:
     """The mean over seeds of the best so far, and its range."""
     curves = [record.curve for record in outcome.records if record.curve]
     if not curves:
@@ -53,9 +62,9 @@ def _learning(panel: Any, outcome: Outcome) -> None:
     last = min(curve[-1][0] for curve in curves)
     time = np.linspace(first, max(first, last), POINTS)
     best = np.stack([_best_so_far(curve, time) for curve in curves])
-    (line,) = panel.plot(time, best.mean(axis=0), label=outcome.strategy)
+    panel.plot(time, best.mean(axis=0), **look)
     low, high = best.min(axis=0), best.max(axis=0)
-    panel.fill_between(time, low, high, alpha=0.15, color=line.get_color(), linewidth=0)
+    panel.fill_between(time, low, high, alpha=0.15, color=look["color"], linewidth=0)
 
 
 def _best_so_far(

@@ -17,15 +17,14 @@ class Record:
 
     directory: Path
     seed: int
-    triples: int
-    """Of the train graph."""
     metric: str
     """The one that validation watches."""
     curve: Sequence[tuple[float, float]]
     """Minutes of training and the validation metric then, in order of time."""
     epochs: float
-    train_seconds: float
-    """Processor seconds of training and validation."""
+    prepared_seconds: float | None
+    """Of processor time, what parts or maps took when they were made, which no minute of the curve
+    has in it; None where they were found and nobody knows."""
     report: Mapping[str, float]
     """Of the strategy: shares of edges kept, answers covered."""
 
@@ -58,10 +57,9 @@ def read_record(directory: Path) -> Record:
     return Record(
         directory=directory,
         seed=results["seed"],
-        triples=results["data"]["triples"],
         metric=metric,
         curve=[(float(row["minutes"]), float(row[f"valid/{metric}"])) for row in rows],
         epochs=float(results["epochs"]),
-        train_seconds=results["seconds"]["train_cpu"],
+        prepared_seconds=results["prepared_seconds"],
         report=results["strategy_report"],
     )

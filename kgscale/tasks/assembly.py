@@ -8,7 +8,7 @@ from typing import Any
 
 from kgscale.errors import ConfigError
 from kgscale.inference.embed import Features
-from kgscale.models.encoders.precomputed import MapEncoder
+from kgscale.models.encoders.precomputed import NARS, MapEncoder
 from kgscale.models.registry import Model, build_model
 from kgscale.sampling.base import Strategy
 from kgscale.sampling.precomputed import PrecomputedStrategy
@@ -58,25 +58,37 @@ def assemble(
         return Assembly(model=model, strategy=strategy, spec=spec, features=parts.features)
     strategy = _strategy(settings, parts, 0, questions)
     assert isinstance(strategy, PrecomputedStrategy)
+    if kind is NARS and strategy.settings.paths != "subsets":
+        raise ConfigError(
+            f"NARS mixes maps over subsets of the relations, and strategy.paths is"
+            f" {strategy.settings.paths}: without any it is SIGN; set strategy.paths=subsets, or"
+            " encoder=sign"
+        )
     spec["encoder"]["maps"] = strategy.maps.specs()
     spec["propagation"] = asdict(strategy.settings)
     model = build_model(spec, seed=settings.seed)
+    assert isinstance(model.encoder, MapEncoder)
+    strategy.read(model.encoder.places)
     return Assembly(model=model, strategy=strategy, spec=spec, features=strategy.maps.gather)
 
 
+def fits(encoder: type, strategy: type) -> bool:
+    """Whether the strategy's batches have what the encoder reads: edges, or rows of maps."""
+    return issubclass(encoder, MapEncoder) == (strategy is PrecomputedStrategy)
+
+
 def _check_fit(encoder: type, strategy: type) -> None:
-    precomputed = strategy is PrecomputedStrategy
-    reads_maps = issubclass(encoder, MapEncoder)
-    if precomputed and not reads_maps:
+    if fits(encoder, strategy):
+        return
+    if strategy is PrecomputedStrategy:
         raise ConfigError(
             f"strategy=precomputed has no edges in a step, and {encoder.__name__} learns from"
             " messages along edges; use encoder=sign (or nars, sehgnn), or strategy=neighbor"
         )
-    if reads_maps and not precomputed:
-        raise ConfigError(
-            f"{encoder.__name__} reads features that were propagated beforehand, which no step of"
-            f" {strategy.__name__} has; use strategy=precomputed, or encoder=rgcn"
-        )
+    raise ConfigError(
+        f"{encoder.__name__} reads features that were propagated beforehand, which no step of"
+        f" {strategy.__name__} has; use strategy=precomputed, or encoder=rgcn"
+    )
 
 
 def _strategy(

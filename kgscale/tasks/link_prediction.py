@@ -7,6 +7,7 @@ from dataclasses import asdict, fields
 from functools import cached_property, partial
 from typing import Any
 
+from kgscale.errors import ConfigError
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.store import GraphStore
 from kgscale.inference.evaluate import RankReport, evaluate, model_ranker
@@ -33,6 +34,14 @@ class LinkTraining(Training):
     @classmethod
     def check(cls, store: GraphStore) -> None:
         """Every graph has triples to ask about."""
+
+    @classmethod
+    def check_validation(cls, store: GraphStore) -> None:
+        if not store.num_triples["valid"]:
+            raise ConfigError(
+                f"{store.name} has no validation triples, by which runs are compared; raise the"
+                " second of data.split, as in data.split=[0.9,0.05,0.05], or add a file of them"
+            )
 
     @classmethod
     def assemble(

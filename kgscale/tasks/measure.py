@@ -39,6 +39,8 @@ PATIENCE: Final = 30.0
 class StepCost:
     """What a training step took, sampling and the gathering of features included."""
 
+    triples: int
+    """Of the train graph."""
     memory: int
     """Bytes at the peak of a step beyond what stays between steps, the largest of all steps."""
     sampling: int
@@ -84,7 +86,8 @@ def measure_step(settings: Mapping[str, Any]) -> StepCost:
             [sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
         if ended.returncode:
-            raise _failure(ended.returncode, ended.stderr.strip().rpartition("\n")[2])
+            said = ended.stderr.strip().rpartition("\n")[2]
+            raise failure("the steps to measure", ended.returncode, said)
         return StepCost(**json.loads(found.read_text(encoding="utf-8")))
 
 
@@ -98,12 +101,13 @@ def plan_step(settings: Mapping[str, Any]) -> Plan:
     return make_plan(task.assemble, unbounded, GraphParts.of(store))
 
 
-def _failure(code: int, said: str) -> KgscaleError:
+def failure(what: str, code: int, said: str) -> KgscaleError:
+    """What a process that ended with a code other than 0 would have raised here."""
     kinds = {kind.exit_code: kind for kind in (ConfigError, DataError, ResourceError)}
     if code < 0:
         return ResourceError(
-            f"the steps to measure were killed by signal {-code}, most likely for"
-            " lack of memory; a smaller strategy.batch_size needs less"
+            f"{what} were killed by signal {-code}, most likely for lack of memory; a smaller"
+            " strategy.batch_size needs less"
         )
     return kinds.get(code, KgscaleError)(said)
 
@@ -126,7 +130,7 @@ def measure_here(settings: Mapping[str, Any]) -> StepCost:
     return StepCost(
         **{
             name: max(getattr(cost, name) for cost in found)
-            for name in ("memory", "sampling", "batch", "held")
+            for name in ("triples", "memory", "sampling", "batch", "held")
         },
         seconds=statistics.median(cost.seconds for cost in found),
         **{
@@ -161,6 +165,7 @@ def _measured(steps: Steps, memory: Memory, before: int) -> StepCost:
     release()
     base = anonymous_bytes() - steps.gradient_bytes
     return StepCost(
+        triples=len(steps.parts.graph.source) // 2,
         memory=max(0, peak - base),
         sampling=max(0, sampling - base),
         batch=size,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import torch
 
-from kgscale.errors import DataError
+from kgscale.errors import ConfigError, DataError
 from kgscale.graph.store import GraphStore
 from kgscale.inference.classify import Labeller, class_metrics, evaluate_nodes, majority_logits
 from kgscale.sampling.base import Strategy
@@ -44,6 +44,16 @@ class NodeTraining(Training):
             raise DataError(
                 f"{store.name}: no labelled entity is in train; raise the first of"
                 " data.label_split, or mark some as train in data.labels"
+            )
+
+    @classmethod
+    def check_validation(cls, store: GraphStore) -> None:
+        labels = store.labels()
+        if labels is None or not len(labels.of("valid")[0]):
+            raise ConfigError(
+                f"{store.name}: no labelled entity is in validation, by which runs are compared;"
+                " raise the second of data.label_split, as in data.label_split=[0.6,0.2,0.2], or"
+                " mark some as valid in data.labels"
             )
 
     @classmethod

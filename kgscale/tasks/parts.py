@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -14,7 +14,14 @@ from kgscale.graph.catalog import EntityType
 from kgscale.graph.gather import StoredFeatures
 from kgscale.graph.labels import NodeLabels
 from kgscale.graph.partition import Partition, partition
-from kgscale.graph.propagate import MapSpec, Propagated, Propagation, propagate
+from kgscale.graph.propagate import (
+    Ingredients,
+    MapSpec,
+    Propagated,
+    Propagation,
+    map_specs,
+    propagate,
+)
 from kgscale.graph.store import GraphStore
 from kgscale.inference.embed import Features, no_features
 from kgscale.sampling.precomputed import Propagator
@@ -35,6 +42,8 @@ class GraphParts:
     features: Features
     partition: Callable[..., Partition]
     propagate: Propagator
+    foresee: Propagator
+    """What the maps will be, without rows."""
 
     @classmethod
     def of(cls, store: GraphStore) -> GraphParts:
@@ -51,6 +60,7 @@ class GraphParts:
             features=stored_features(store),
             partition=partial(partition, store),
             propagate=partial(propagate, store),
+            foresee=cache(partial(_foreseen, store)),
         )
 
     @classmethod
@@ -78,10 +88,11 @@ class GraphParts:
             features=no_features,
             partition=_unused,
             propagate=_one_map,
+            foresee=_one_map,
         )
 
     def miniature(self) -> GraphParts:
-        """The toy with this graph's relations, types, classes and propagated maps: all of a model
+        """The toy with this graph's relations, types, classes and maps without rows: all of a model
         but its table."""
         toy = GraphParts.toy()
         assert toy.labels is not None
@@ -91,7 +102,13 @@ class GraphParts:
         ]
         labels = None if self.labels is None else replace(toy.labels, names=self.labels.names)
         return replace(
-            toy, graph=graph, known=graph, labels=labels, types=types, propagate=self.propagate
+            toy,
+            graph=graph,
+            known=graph,
+            labels=labels,
+            types=types,
+            propagate=self.foresee,
+            foresee=self.foresee,
         )
 
     @property
@@ -107,6 +124,12 @@ def stored_features(store: GraphStore) -> Features:
 
 def _type(kind: EntityType, features: int) -> dict[str, Any]:
     return {"name": kind.name, "start": kind.start, "stop": kind.stop, "features": features}
+
+
+def _foreseen(store: GraphStore, settings: Propagation) -> Propagated:
+    maps = map_specs(Ingredients.of(store), settings)
+    rows = [torch.empty(spec.stop - spec.start, spec.dim, device="meta") for spec in maps]
+    return Propagated(maps, rows, [rows] * settings.folds)
 
 
 def _one_map(settings: Propagation) -> Propagated:

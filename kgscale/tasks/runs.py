@@ -18,6 +18,7 @@ from kgscale.inference.classify import Labeller, evaluate_nodes
 from kgscale.inference.embed import GraphVectors, embed_graph
 from kgscale.inference.evaluate import RankReport, evaluate, model_ranker
 from kgscale.inference.predict import Prediction, Predictor, table
+from kgscale.models.encoders.precomputed import MapEncoder
 from kgscale.models.link import LinkModel
 from kgscale.models.node import NodeModel
 from kgscale.models.registry import Model, load_model
@@ -49,8 +50,9 @@ class Run(ABC):
     def vectors(self) -> GraphVectors:
         """Of all entities, from all train edges."""
         features = stored_features(self.store)
-        if "propagation" in self.spec:
-            features = propagate(self.store, Propagation(**self.spec["propagation"])).gather
+        if isinstance(self.model.encoder, MapEncoder):
+            maps = propagate(self.store, Propagation(**self.spec["propagation"]))
+            features = maps.only(self.model.encoder.places).gather
         return embed_graph(
             self.model, self.store.adjacency(), memory=self.memory, features=features
         )

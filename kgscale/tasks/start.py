@@ -38,11 +38,8 @@ def train(settings: Mapping[str, Any], *, config: str, console: Console) -> tupl
     Args:
         config: the settings as YAML, for the run directory and for other ranks.
     """
-    checked = RunSettings.of(settings)
-    check_devices(checked.trainer.devices)
-    check_accelerator(checked.trainer)
+    checked = rehearse(settings)
     task = TASKS[checked.task.name]
-    _rehearse(task, checked)
     with threads(checked.trainer.threads):
         if not is_leader():
             return _follow(task, checked)
@@ -65,11 +62,16 @@ def threads(number: int) -> Iterator[None]:
         set_threads(before)
 
 
-def _rehearse(task: type[Training], settings: RunSettings) -> None:
-    """Build everything for a graph of one triple, so that a wrong setting costs no ingest."""
-    build("data", settings.groups["data"])
-    module, _, _ = task.assemble(buildable(settings), GraphParts.toy())
+def rehearse(settings: Mapping[str, Any]) -> RunSettings:
+    """The settings, checked; everything is built for a graph of one triple, so that a wrong one
+    costs no ingest."""
+    checked = RunSettings.of(settings)
+    check_devices(checked.trainer.devices)
+    check_accelerator(checked.trainer)
+    build("data", checked.groups["data"])
+    module, _, _ = TASKS[checked.task.name].assemble(buildable(checked), GraphParts.toy())
     module.configure_optimizers()
+    return checked
 
 
 def _follow(task: type[Training], settings: RunSettings) -> tuple[Path, int]:
@@ -81,4 +83,5 @@ def _follow(task: type[Training], settings: RunSettings) -> tuple[Path, int]:
         settings = settings.with_group("strategy", json.loads(strategy))
         training = task(settings, directory, Console(quiet=True))
         training.store = GraphStore.open(Path(store))
+        training.set_up()
         return directory, training.fit().interrupted or 0

@@ -13,13 +13,14 @@ from typing import Any
 from rich.console import Console
 
 from kgscale.data.audit import Tell, silent
+from kgscale.graph.propagate import Propagation, propagate
 from kgscale.graph.store import GraphStore, prepare
 from kgscale.models.registry import save_model
 from kgscale.sampling.base import Strategy
 from kgscale.tasks import show
 from kgscale.tasks.components import build, component
 from kgscale.tasks.directory import revision, versions, write_json
-from kgscale.tasks.parts import GraphParts
+from kgscale.tasks.parts import GraphParts, stored_features
 from kgscale.tasks.plan.choose import make_plan
 from kgscale.tasks.settings import RunSettings
 from kgscale.tasks.usage import Usage
@@ -45,6 +46,11 @@ class Training(ABC):
     @abstractmethod
     def check(cls, store: GraphStore) -> None:
         """Refuse a graph that lacks what the task asks about."""
+
+    @classmethod
+    @abstractmethod
+    def check_validation(cls, store: GraphStore) -> None:
+        """Refuse a graph without anything to validate on."""
 
     @classmethod
     @abstractmethod
@@ -76,6 +82,7 @@ class Training(ABC):
         with Usage() as self.usage:
             self._ingest()
             self._plan()
+            self.set_up()
             self.usage.mark("ingest")
             with self._processes():
                 strategy = json.dumps(self.settings.groups["strategy"])
@@ -102,25 +109,40 @@ class Training(ABC):
         self.check(self.store)
 
     def _plan(self) -> None:
-        """Settle the strategy; refuse what won't fit before it is begun."""
-        self.plan = make_plan(self.assemble, self.settings, GraphParts.of(self.store))
+        """Settle the strategy; refuse what won't fit before it is begun, then propagate."""
+        parts = GraphParts.of(self.store)
+        self.plan = make_plan(self.assemble, self.settings, parts)
         self.settings = self.settings.with_group("strategy", self.plan.strategy)
         for line in self.plan.told():
             show.sentence(self.console, line)
+        self._propagate(parts)
 
-    def fit(self) -> FitResult:
-        """Train together with the other ranks, if there are any."""
+    def _propagate(self, parts: GraphParts) -> None:
+        """Make what an encoder of maps reads, before all ranks look for it."""
+        _, _, spec = self.assemble(self.settings, parts.miniature())
+        if "propagation" in spec:
+            with show.busy(self.console, "propagating features") as tell:
+                propagate(self.store, Propagation(**spec["propagation"]), tell=tell)
+
+    def set_up(self) -> None:
+        """Module and strategy, and what this prepares: no clock of training runs yet, and other
+        ranks find what the first has made."""
         parts = GraphParts.of(self.store)
         self.module, self.strategy, spec = self.assemble(self.settings, parts)
         path = str(self.store.path.resolve())
         self.spec = {**spec, "store": path, "fingerprint": self.store.fingerprint}
         show.sentence(self.console, self.strategy.describe())
+        with show.busy(self.console, "preparing the strategy"):
+            self.strategy.prepare()
+
+    def fit(self) -> FitResult:
+        """Train together with the other ranks, if there are any."""
         trainer = self.settings.trainer
         data = GraphData(
             self.strategy,
             workers=trainer.workers,
             ahead=trainer.ahead,
-            features=parts.features,
+            features=stored_features(self.store),
         )
         return fit(
             self.module,
@@ -147,6 +169,13 @@ class Training(ABC):
             write_json(self.directory / "results.json", results)
         self.tell(results)
         show.sentence(self.console, f"run directory: {self.directory}")
+
+    def _prepared_seconds(self) -> float | None:
+        """Of processor time, what parts and maps took when they were made; None where an older
+        version made them."""
+        made = self.store.derived_seconds.values()
+        told = [seconds for seconds in made if seconds is not None]
+        return round(sum(told, 0.0), 3) if len(told) == len(made) else None
 
     @property
     def measured_splits(self) -> list[str]:
@@ -176,6 +205,7 @@ class Training(ABC):
             "strategy": strategy.__name__,
             "strategy_report": self.strategy.report(),
             "relations_kept": self._relations_kept(),
+            "prepared_seconds": self._prepared_seconds(),
             "plan": self.plan.report(),
             "encoder": self.spec["encoder"]["name"],
             **last,

@@ -17,7 +17,14 @@ from kgscale.data.triples import TripleFiles
 from kgscale.errors import ConfigError
 from kgscale.graph.catalog import EntityType
 from kgscale.graph.labels import UNLABELLED, NodeLabels
-from kgscale.graph.propagate import Ingredients, Propagated, Propagation, propagate, write_maps
+from kgscale.graph.propagate import (
+    Ingredients,
+    Propagated,
+    Propagation,
+    map_specs,
+    propagate,
+    write_maps,
+)
 from kgscale.graph.propagate import hop as hop_module
 from kgscale.graph.propagate import write as write_module
 from kgscale.graph.propagate.features import subsets
@@ -300,6 +307,55 @@ def test_a_fold_equals_the_graph_without_its_triples(
         for key, rows in dense_maps(maps, hidden).items():
             # Of a relation that is in no other fold, the smaller graph has no map.
             close(rows, expected.get(key, torch.zeros_like(rows)).double(), half=True)
+
+
+@settings(max_examples=40)
+@given(graphs(), st.integers(0, 99), st.data())
+def test_what_maps_will_be_is_known_before_they_are_made(
+    graph: Graph, seed: int, data: st.DataObject
+) -> None:
+    types, featured = data.draw(st.integers(1, 2)), data.draw(st.integers(0, 2))
+    given = typed(graph, seed, types=types, featured=min(types, featured))
+    paths = data.draw(st.sampled_from(["all", "subsets", "metapaths"]))
+    folds = data.draw(st.sampled_from([0, 2]))
+    way = Propagation(
+        hops=data.draw(st.integers(0, 2)),
+        paths=paths,
+        normalize="symmetric" if paths == "all" and types == 1 and seed % 2 else "mean",
+        normalize_rows=data.draw(st.booleans()),
+        subsets=data.draw(st.integers(1, 3)),
+        label_hops=0 if folds else data.draw(st.integers(0, 2)),
+        folds=folds,
+        profile=data.draw(st.integers(1, 8)),
+        max_paths=10_000,
+        seed=seed,
+    )
+    assert map_specs(given, way) == made(given, way).maps
+
+
+def test_no_row_is_written_to_know_what_maps_will_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hop_module, "NpyWriter", None)
+    given = typed((torch.tensor([[0, 0, 1], [1, 1, 2], [3, 0, 1]]), 4, 2), 0, featured=0)
+    for paths in ("all", "subsets", "metapaths"):
+        map_specs(given, Propagation(paths=paths, label_hops=2))  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("paths", ["all", "subsets"])
+def test_a_hop_stays_on_disk_only_for_the_next(tmp_path: Path, paths: str) -> None:
+    """Entities of two types and maps of one: what leads there is no map itself."""
+    given = typed((torch.tensor([[0, 0, 3], [3, 0, 2], [1, 0, 2]]), 4, 1), 0)
+    aside: list[int] = []
+
+    def look(text: str) -> None:
+        scratch = [file for file in tmp_path.glob("*/*.npy") if file.parent.name != "whole"]
+        aside.append(len(scratch))
+
+    write_maps(tmp_path, given, Propagation(hops=5, paths=paths), tell=look)  # type: ignore[arg-type]
+    assert max(aside) == 1
 
 
 @FEW

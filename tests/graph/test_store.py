@@ -10,6 +10,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -370,6 +371,29 @@ def test_derived_directories_are_made_once_and_whole(store: GraphStore) -> None:
         store.derived("features", {}, fail)
     assert not list((store.path / "derived").glob("*features*"))
     GraphStore.open(store.path, verify="full")
+
+
+def test_what_derived_directories_cost_is_kept_beside_them(store: GraphStore) -> None:
+    """Whoever finds one is told the seconds of who made it; None where nobody knows.
+
+    The system counts in hundredths of a second.
+    """
+
+    def work(directory: Path) -> None:
+        begin = time.process_time()
+        while time.process_time() < begin + 0.05:
+            pass
+
+    again = GraphStore.open(store.path)
+    path = store.derived("partition", {"parts": 5}, work)
+    assert again.derived("partition", {"parts": 5}, work) == path
+    (made,), (found,) = store.derived_seconds.values(), again.derived_seconds.values()
+    assert made == found
+    assert made is not None
+    assert 0.03 <= made < 5
+    (path / "seconds.json").unlink()
+    store.derived("partition", {"parts": 5}, work)
+    assert list(store.derived_seconds.values()) == [None]
 
 
 def test_triples_are_sorted_ids(store: GraphStore) -> None:

@@ -11,6 +11,8 @@ from torch import Tensor
 from kgscale.batch import FeatureRows, NodeQueries, SubgraphBatch
 from kgscale.errors import ConfigError
 from kgscale.models.encoders.precomputed import NARS, SIGN, MapEncoder, SeHGNN
+from kgscale.models.node import NodeModel
+from kgscale.models.registry import build_model
 
 ENTITIES, DIM = 7, 8
 ABOUT: list[tuple[str, str, int, int, int | None]] = [
@@ -25,6 +27,8 @@ MAPS = [
     {"kind": kind, "source": source, "hop": hop, "dim": dim, "subset": subset, "start": 0}
     for kind, source, hop, dim, subset in ABOUT
 ]
+SGC = [[-0.097214, 0.289869], [-0.331058, -0.215327], [-1.046532, -0.725494]]
+"""Weights drawn from seed 0."""
 ALL = pytest.mark.parametrize("kind", [SIGN, NARS, SeHGNN])
 
 
@@ -71,6 +75,47 @@ def test_runs_forward_and_backward(kind: type[MapEncoder], residual: bool, devic
     (out.square().sum() + relation.sum()).backward()
     assert all(p.grad is not None and p.grad.device.type == device for p in model.parameters())
     assert (model.reads, model.num_layers) == ("maps", 0)
+
+
+@pytest.mark.parametrize("kind", [SIGN, NARS])
+def test_the_last_hops_alone_are_read_and_all_parameters_learn(kind: type[MapEncoder]) -> None:
+    """The first map went less far than others of its kind and source."""
+    model, given = encoder(kind, last_only=True), features()
+    assert model.places == [1, 2, 3, 4]
+    assert (model.num_maps, model.map_dims) == (4, [3, 3, 5, 2])
+    x, read = torch.zeros(ENTITIES, DIM), tuple(given[at] for at in model.places)
+    model.rows(x, read).square().sum().backward()
+    names = {name for name, p in model.named_parameters() if p.grad is None}
+    assert names == {"relation"}
+    with pytest.raises(ValueError, match="reads 4 maps, got 5"):
+        model.rows(x, given)
+
+
+@ALL
+@pytest.mark.parametrize("residual", [True, False])
+def test_a_model_has_vectors_of_its_own_only_where_they_are_added_to(
+    kind: type[MapEncoder], residual: bool
+) -> None:
+    model = build_model(spec_of(kind, residual=residual), seed=0)
+    assert isinstance(model, NodeModel)
+    assert (model.inputs.table is not None) == residual
+    model(batch()).square().sum().backward()
+    names = {name for name, p in model.named_parameters() if p.grad is None}
+    assert names == {"encoder.relation"}
+
+
+def test_sgc_draws_the_weights_that_its_results_came_from() -> None:
+    """The committed results: whatever is left out is drawn last, or not at all."""
+    maps = [{**MAPS[0], "hop": hop} for hop in range(4)]
+    about = {"name": "SIGN", "dim": 2, "maps": maps, "residual": False, "depth": 0}
+    spec = {"num_entities": 3, "num_relations": 1, "encoder": {**about, "last_only": True}}
+    state = build_model({**spec, "head": {"num_classes": 2}}, seed=0).state_dict()
+    assert state.keys() == {
+        *("encoder.relation", "encoder.project.0.weight", "encoder.project.0.bias"),
+        *("head.layers.1.weight", "head.layers.1.bias"),
+    }
+    expected = torch.tensor(SGC)
+    torch.testing.assert_close(state["encoder.project.0.weight"], expected)
 
 
 @ALL
@@ -124,8 +169,7 @@ def test_sign_by_hand() -> None:
 
 def test_sgc_is_linear_in_the_last_hops() -> None:
     model = encoder(SIGN, depth=0, last_only=True)
-    assert model.used == [1, 2, 3, 4]
-    x, given = torch.zeros(ENTITIES, DIM), features()
+    x, given = torch.zeros(ENTITIES, DIM), [features()[at] for at in model.places]
     whole = [FeatureRows(entity=torch.arange(ENTITIES), value=dense(rows)) for rows in given]
 
     def scaled(factor: float) -> Tensor:
@@ -135,8 +179,7 @@ def test_sgc_is_linear_in_the_last_hops() -> None:
 
     torch.testing.assert_close(scaled(3.0) - scaled(0.0), 3 * (scaled(1.0) - scaled(0.0)))
     expected = sum(
-        whole[at].value @ linear.weight
-        for at, linear in zip(model.used, model.project, strict=True)
+        rows.value @ linear.weight for rows, linear in zip(whole, model.project, strict=True)
     )
     torch.testing.assert_close(scaled(1.0), expected)
 
@@ -170,6 +213,32 @@ def test_sehgnn_by_hand() -> None:
         expected = fused.flatten().relu() @ linear.weight + linear.bias
         found = model.rows(torch.zeros(ENTITIES, DIM), given)[i]
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def spec_of(kind: type[MapEncoder], *, residual: bool = True, **inputs: Any) -> dict[str, Any]:
+    about = {"name": kind.__name__, "dim": DIM, "maps": MAPS, "residual": residual}
+    return {
+        **{"num_entities": ENTITIES, "num_relations": 2, "encoder": about, "inputs": inputs},
+        "head": {"num_classes": 2},
+    }
+
+
+@ALL
+def test_settings_of_inputs_that_would_change_nothing_are_refused(kind: type[MapEncoder]) -> None:
+    """Features reach these encoders in maps, and learned vectors only where they add to them."""
+    for inputs, message in (
+        ({"dropout": 0.5}, r"inputs\.dropout=0\.5 .* set encoder\.input_dropout"),
+        ({"normalize": True}, r"inputs\.normalize=True .* set strategy\.normalize_rows"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            build_model(spec_of(kind, **inputs), seed=0)
+    with pytest.raises(ConfigError, match=r"inputs\.learned=all .* set encoder\.residual=true"):
+        build_model(spec_of(kind, residual=False, learned="all"), seed=0)
+    for learned in ("missing", "all"):
+        assert build_model(spec_of(kind, learned=learned), seed=0).inputs.table is not None
+    for residual in (True, False):
+        model = build_model(spec_of(kind, residual=residual, learned="none"), seed=0)
+        assert model.inputs.table is None
 
 
 def test_what_cannot_work_is_refused() -> None:

@@ -131,6 +131,15 @@ def test_nodes_need_no_folds_and_may_read_labels() -> None:
             assert torch.equal(rows.value, other.value)
 
 
+def test_what_is_not_read_is_not_gathered() -> None:
+    precomputed, whole = (strategy(ingredients(GRAPH, dim=2), hops=2, folds=2) for _ in range(2))
+    precomputed.read([2, 0])
+    for some, every in zip(batches(precomputed), batches(whole), strict=True):
+        assert len(every.features) == 3
+        for rows, at in zip(some.features, (2, 0), strict=True):
+            assert torch.equal(rows.value, every.features[at].value)
+
+
 def test_what_is_said_of_it() -> None:
     text = strategy(ingredients(GRAPH), folds=3).describe()
     assert "propagated 1 hop over all relations together" in text

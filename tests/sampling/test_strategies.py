@@ -174,6 +174,16 @@ def batches(strategy: Strategy, *, world_size: int = 1, epoch: int = 0) -> list[
     ]
 
 
+@STRATEGIES
+def test_nothing_is_left_to_prepare_for_a_step(make: Make) -> None:
+    triples = random_triples(30, num_entities=12, num_relations=2)
+    strategy = make(store((triples, 12, 2)), 1, 0)
+    strategy.prepare()
+    for name in ("_partition", "_propagate"):
+        setattr(strategy, name, None)
+    assert batches(strategy)
+
+
 def check_rows(
     strategy: PrecomputedStrategy, batch: SubgraphBatch, train: Adjacency, asked: torch.Tensor
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from kgscale.cli import compose
 from kgscale.errors import DataError, ResourceError
-from kgscale.tasks.measure import _failure, measure_step
+from kgscale.tasks.measure import failure, measure_step
 from kgscale.tasks.memory import INTERVAL, Memory, anonymous_bytes
 
 MIB = 1 << 20
@@ -60,6 +60,7 @@ def test_a_step_of_a_small_run(tmp_path: Path) -> None:
     settings["strategy"]["batch_size"] = 32
     cost = measure_step(settings)
     assert 0 < cost.seeds <= 32
+    assert 2500 < cost.triples < 2700  # nine in ten, without the repeated
     assert cost.edges_per_seed > 1
     assert cost.entities > cost.seeds
     assert cost.batch <= cost.memory + MIB
@@ -67,5 +68,5 @@ def test_a_step_of_a_small_run(tmp_path: Path) -> None:
 
 
 def test_failures_are_those_of_the_run() -> None:
-    assert isinstance(_failure(3, "no labels"), DataError)
-    assert isinstance(_failure(-9, ""), ResourceError)
+    assert isinstance(failure("steps", 3, "no labels"), DataError)
+    assert isinstance(failure("steps", -9, ""), ResourceError)

@@ -14,6 +14,7 @@ import pytest
 import kgscale
 from kgscale.cli import main
 from kgscale.errors import ConfigError, DataError
+from kgscale.models.encoders.precomputed import NARS
 from kgscale.tasks.runs import NodeRun
 
 SMALL = ("encoder.dim=16", "trainer.threads=1", "predictions.count=3")
@@ -60,6 +61,24 @@ def test_every_strategy_learns_planted_topics(train: Train, strategy: str) -> No
     metrics = results(run)["metrics"]
     assert metrics["test"]["accuracy"] > 0.5 > metrics["baseline"]["majority"]["accuracy"]
     assert run.evaluate("test")["accuracy"] == pytest.approx(metrics["test"]["accuracy"])
+
+
+def test_the_last_hops_alone_are_gathered(train: Train) -> None:
+    run = train(
+        "data=synthetic",
+        "data.edges=2000",
+        "encoder=nars",
+        "encoder.last_only=true",
+        "strategy=precomputed",
+        "strategy.paths=subsets",
+        "strategy.subsets=2",
+        "trainer.max_epochs=2",
+    )
+    assert [spec["hop"] for spec in run.spec["encoder"]["maps"]] == [0, 1, 2, 1, 2]
+    encoder = run.model.encoder
+    assert isinstance(encoder, NARS)
+    assert encoder.places == [2, 4]
+    assert run.evaluate("valid") == pytest.approx(results(run)["metrics"]["valid"])
 
 
 def write_town(folder: Path, *, several: bool = False) -> None:
@@ -155,6 +174,13 @@ def test_a_setting_of_another_task_is_refused(train: Train) -> None:
 def test_what_makes_no_sense_together_is_refused(train: Train, pair: tuple[str, str]) -> None:
     with pytest.raises(ConfigError, match=r"use (encoder=sign|strategy=precomputed)"):
         train(f"strategy={pair[0]}", f"encoder={pair[1]}")
+
+
+def test_nars_without_subsets_is_refused(train: Train) -> None:
+    with pytest.raises(
+        ConfigError, match=r"strategy\.paths is all: .* set strategy\.paths=subsets"
+    ):
+        train("strategy=precomputed", "encoder=nars")
 
 
 def test_commands_on_a_finished_run(

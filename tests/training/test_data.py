@@ -24,8 +24,14 @@ class Failing:
     def describe(self) -> str:
         return ""
 
+    def prepare(self) -> None:
+        pass
+
     def report(self) -> dict[str, float]:
         return {}
+
+    def relations_kept(self) -> tuple[float, ...]:
+        return ()
 
     def num_batches(self, *, world_size: int) -> int:
         return 8

@@ -2,6 +2,14 @@
 
 from kgscale.graph.propagate.maps import MapSpec, Propagated
 from kgscale.graph.propagate.settings import Ingredients, Propagation
-from kgscale.graph.propagate.write import propagate, write_maps
+from kgscale.graph.propagate.write import map_specs, propagate, write_maps
 
-__all__ = ["Ingredients", "MapSpec", "Propagated", "Propagation", "propagate", "write_maps"]
+__all__ = [
+    "Ingredients",
+    "MapSpec",
+    "Propagated",
+    "Propagation",
+    "map_specs",
+    "propagate",
+    "write_maps",
+]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
 from kgscale.graph.catalog import EntityType
-from kgscale.graph.propagate.hop import Rows, copy_rows
+from kgscale.graph.propagate.hop import Rows
 from kgscale.graph.propagate.making import Making
 from kgscale.graph.propagate.paths import PathTree
-from kgscale.graph.propagate.profile import write_profile
+from kgscale.graph.propagate.profile import profile_columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +31,8 @@ def sources(making: Making) -> list[Source]:
     given = making.given
     if given.features:
         return [_featured(making, at) for at in sorted(given.features)]
-    profile = write_profile(
-        making.aside(),
-        given.graph,
-        making.keep(making.every),
-        given.everything,
-        columns=making.settings.profile,
-        seed=making.settings.seed,
-    )
+    columns = profile_columns(given.graph, making.settings.profile)
+    profile = making.profile(making.aside(), columns)
     kinds = given.types if making.settings.paths == "metapaths" else [given.everything]
     return [
         Source(kind=kind, rows=Rows(kind.start, profile.part(kind.start, kind.stop)))
@@ -50,7 +45,7 @@ def _featured(making: Making, at: int) -> Source:
     rows = Rows(kind.start, features)
     if not making.settings.normalize_rows:
         return Source(kind=kind, rows=rows, given=at)
-    return Source(kind=kind, rows=copy_rows(making.aside(), rows, kind, normalize=True))
+    return Source(kind=kind, rows=making.copy(making.aside(), rows, kind, normalize=True))
 
 
 def begin(making: Making, source: Source) -> None:
@@ -64,7 +59,8 @@ def begin(making: Making, source: Source) -> None:
     for target in making.targets:
         first, last = max(target.start, kind.start), min(target.stop, kind.stop)
         if first < last:
-            making.copy(source.rows, EntityType(name=kind.name, start=first, stop=last), **about)
+            part = EntityType(name=kind.name, start=first, stop=last)
+            making.part_of(source.rows, part, **about)
 
 
 def together(making: Making, source: Source) -> None:
@@ -89,6 +85,7 @@ def _hops(
 ) -> None:
     x, keep, everything = source.rows, making.keep(relations), making.given.everything
     name = source.kind.name if subset is None else f"{source.kind.name} by subset {subset}"
+    before: Path | None = None
     for hop in range(1, making.settings.hops + 1):
         about = {
             "name": f"{hop} hops from {name}" if hop > 1 else f"1 hop from {name}",
@@ -100,11 +97,16 @@ def _hops(
         if hop == making.settings.hops or making.targets == [everything]:
             for target in making.targets:
                 to = making.hop(making.new_map(target, dim=x.dim, **about), x, keep, target)
-            x = to
+            x, path = to, None
         else:
-            x = making.hop(making.aside(), x, keep, everything)
+            path = making.aside()
+            x = making.hop(path, x, keep, everything)
+        if before is not None:
+            making.drop(before)
+        if path is not None:
             for target in making.targets:
-                making.copy(x, target, **about)
+                making.part_of(x, target, **about)
+        before = path
 
 
 def subsets(num_relations: int, *, number: int, seed: int) -> list[Bool[Tensor, " relation"]]:
@@ -144,4 +146,4 @@ def _extend(
         y = making.hop(path, x, making.keep(making.only(step.relation)), kind)
         _extend(making, tree, source, longer, y, step.target, left - 1)
         if not ends:
-            path.unlink()
+            making.drop(path)

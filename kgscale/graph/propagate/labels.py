@@ -13,7 +13,7 @@ from torch import Tensor
 from kgscale.data.splits import TRAIN
 from kgscale.graph.catalog import EntityType
 from kgscale.graph.labels import NodeLabels
-from kgscale.graph.propagate.hop import Rows, blocks, write_rows
+from kgscale.graph.propagate.hop import Rows, blocks
 from kgscale.graph.propagate.making import Making
 from kgscale.graph.propagate.paths import Step
 from kgscale.graph.reciprocal import inverse
@@ -55,16 +55,17 @@ class Labels:
     def counts(self, path: Path, walk: Walk) -> tuple[Rows, Float32[Tensor, " row"]]:
         """How many labels of each class each entity has around it, and one over its edges."""
         graph, keep = self.making.given.graph, self.making.keep(walk.relations)
-        share: list[Tensor] = []
+        share = torch.empty(walk.to.stop - walk.to.start)
 
         def found() -> Iterator[Tensor]:
-            for *_, edges in blocks(graph, walk.to, self.one_hot.dim):
+            for first, last, edges in blocks(graph, walk.to, self.one_hot.dim):
                 total, count = propagate(self.one_hot.value, edges, keep, first=self.one_hot.start)
-                share.append(1 / count.clamp(min=1).float())
+                rows = slice(first - walk.to.start, last - walk.to.start)
+                share[rows] = 1 / count.clamp(min=1).float()
                 yield total
 
-        counts = write_rows(path, walk.to, self.one_hot.dim, torch.float32, found())
-        return counts, torch.cat(share)
+        counts = self.making.write(path, walk.to, self.one_hot.dim, torch.float32, found())
+        return counts, share
 
     def twice(
         self, walk: Walk, counts: Rows, share: Tensor, then: Walk, target: EntityType
@@ -113,13 +114,13 @@ class Labels:
             hop=hop,
             dim=x.dim,
         )
-        write_rows(path, target, x.dim, torch.float16, found())
+        making.write(path, target, x.dim, torch.float16, found())
 
 
 def label_maps(making: Making, kind: EntityType, steps: Sequence[Step] | None) -> None:
     """All of a labelled type; ``steps`` that walks are made of, or None for all relations."""
     assert making.given.labels is not None
-    one_hot = train_labels(making.aside(), making.given.labels, kind)
+    one_hot = train_labels(making, making.given.labels, kind)
     labels = Labels(making=making, kind=kind, one_hot=one_hot)
     everything = making.given.everything
     if steps is None:
@@ -142,7 +143,7 @@ def _send(labels: Labels, walk: Walk, then: list[tuple[Walk, EntityType]]) -> No
         counts, share = labels.counts(path, walk)
         for further, target in then:
             labels.twice(walk, counts, share, further, target)
-        path.unlink()
+        labels.making.drop(path)
 
 
 def _walk(making: Making, step: Step) -> Walk:
@@ -156,7 +157,7 @@ def inverse_mask(relations: Bool[Tensor, " relations"]) -> Bool[Tensor, " relati
     return relations[inverse(torch.arange(size), num_relations=size // 2)]
 
 
-def train_labels(path: Path, labels: NodeLabels, kind: EntityType) -> Rows:
+def train_labels(making: Making, labels: NodeLabels, kind: EntityType) -> Rows:
     """A row for each entity of a type: 1 for each class that train says it has."""
     classes, step = len(labels.names), 1 << 14
 
@@ -170,4 +171,4 @@ def train_labels(path: Path, labels: NodeLabels, kind: EntityType) -> Rows:
             block[row[train], label[train]] = 1
             yield block
 
-    return write_rows(path, kind, classes, torch.float16, found())
+    return making.write(making.aside(), kind, classes, torch.float16, found())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -14,8 +14,9 @@ from torch import Tensor
 
 from kgscale.data.audit import Tell
 from kgscale.graph.catalog import EntityType
-from kgscale.graph.propagate.hop import Rows, copy_rows, mean_hop, symmetric_hop
+from kgscale.graph.propagate.hop import Rows, copy_rows, mean_hop, symmetric_hop, write_rows
 from kgscale.graph.propagate.maps import MapSpec, map_file
+from kgscale.graph.propagate.profile import write_profile
 from kgscale.graph.propagate.settings import Ingredients, Propagation
 from kgscale.kernels.propagate import Keep
 
@@ -69,6 +70,50 @@ class Making:
             return symmetric_hop(path, self.given.graph, x, keep, to)
         return mean_hop(path, self.given.graph, x, keep, to)
 
-    def copy(self, x: Rows, rows: EntityType, **about: Any) -> None:
+    def copy(self, path: Path, x: Rows, rows: EntityType, *, normalize: bool = False) -> Rows:
+        return copy_rows(path, x, rows, normalize=normalize)
+
+    def profile(self, path: Path, columns: int) -> Rows:
+        """Of all entities."""
+        given, keep = self.given, self.keep(self.every)
+        seed = self.settings.seed
+        return write_profile(path, given.graph, keep, given.everything, columns=columns, seed=seed)
+
+    def write(
+        self, path: Path, rows: EntityType, dim: int, kind: torch.dtype, found: Iterable[Tensor]
+    ) -> Rows:
+        return write_rows(path, rows, dim, kind, found)
+
+    def part_of(self, x: Rows, rows: EntityType, **about: Any) -> None:
         """A map that is a part of what is there already."""
-        copy_rows(self.new_map(rows, dim=x.dim, **about), x, rows)
+        self.copy(self.new_map(rows, dim=x.dim, **about), x, rows)
+
+    def drop(self, path: Path) -> None:
+        """What was aside is needed no more."""
+        path.unlink()
+
+
+class Naming(Making):
+    """The same steps without their rows: what the maps would be, at no cost."""
+
+    def hop(self, path: Path, x: Rows, keep: Keep, to: EntityType) -> Rows:
+        return _no_rows(to, x.dim)
+
+    def copy(self, path: Path, x: Rows, rows: EntityType, *, normalize: bool = False) -> Rows:
+        return _no_rows(rows, x.dim)
+
+    def profile(self, path: Path, columns: int) -> Rows:
+        return _no_rows(self.given.everything, columns)
+
+    def write(
+        self, path: Path, rows: EntityType, dim: int, kind: torch.dtype, found: Iterable[Tensor]
+    ) -> Rows:
+        return _no_rows(rows, dim)
+
+    def drop(self, path: Path) -> None:
+        pass
+
+
+def _no_rows(rows: EntityType, dim: int) -> Rows:
+    """Of the right shape, and of no memory."""
+    return Rows(rows.start, torch.empty(1, 1).expand(rows.stop - rows.start, dim))

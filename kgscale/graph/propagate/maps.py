@@ -72,6 +72,13 @@ class Propagated:
     def num_folds(self) -> int:
         return len(self._folds)
 
+    def only(self, places: Sequence[int]) -> Propagated:
+        """Some of the maps, in this order."""
+        whole, *folds = (
+            [matrices[at] for at in places] for matrices in (self._whole, *self._folds)
+        )
+        return Propagated([self.maps[at] for at in places], whole, folds)
+
     def specs(self) -> list[dict[str, Any]]:
         """What the maps are, as a setting of an encoder."""
         return [asdict(spec) for spec in self.maps]

@@ -28,7 +28,7 @@ def write_profile(
     """
     width = 2 * graph.num_relations
     matrix = None
-    if width > columns:
+    if width > profile_columns(graph, columns):
         generator = torch.Generator().manual_seed(seed)
         matrix = torch.randn(width, columns, generator=generator) / columns**0.5
 
@@ -37,7 +37,11 @@ def write_profile(
             rows = functional.normalize(_counts(edges, keep, width).log1p())
             yield rows if matrix is None else rows @ matrix
 
-    return write_rows(path, within, min(width, columns), torch.float16, found())
+    return write_rows(path, within, profile_columns(graph, columns), torch.float16, found())
+
+
+def profile_columns(graph: Adjacency, most: int) -> int:
+    return min(2 * graph.num_relations, most)
 
 
 def _counts(edges: InEdges, keep: Keep, width: int) -> Float[Tensor, "row relation"]:

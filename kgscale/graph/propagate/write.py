@@ -10,7 +10,7 @@ from kgscale.errors import ConfigError
 from kgscale.graph.catalog import EntityType
 from kgscale.graph.propagate.features import apart, sources, together
 from kgscale.graph.propagate.labels import label_maps
-from kgscale.graph.propagate.making import Making
+from kgscale.graph.propagate.making import Making, Naming
 from kgscale.graph.propagate.maps import MapSpec, Propagated, parts, write_specs
 from kgscale.graph.propagate.paths import PathTree, steps
 from kgscale.graph.propagate.settings import Ingredients, Propagation
@@ -53,6 +53,25 @@ def write_maps(
             _make(making, tree)
         maps = making.maps
     write_specs(directory, maps, settings.folds)
+
+
+def map_specs(given: Ingredients, settings: Propagation) -> list[MapSpec]:
+    """What :func:`write_maps` would make, by its own steps, without a row of it.
+
+    Costs nothing, but with ``paths=metapaths`` a look at all edges: which sequences occur?
+    """
+    targets = _targets(given, settings)
+    naming = Naming(
+        given=given,
+        settings=settings,
+        targets=targets,
+        fold=None,
+        directory=Path(),
+        scratch=Path(),
+        tell=silent,
+    )
+    _make(naming, _tree(given, settings, targets))
+    return naming.maps
 
 
 def _targets(given: Ingredients, settings: Propagation) -> list[EntityType]:

@@ -12,6 +12,8 @@ from kgscale.sampling.questions import Candidates
 from kgscale.tasks.parts import GraphParts
 from kgscale.tasks.plan.statistics import Bins, GraphStatistics
 
+SHORTS: Final = 1 << 15
+"""Relations from which on two bytes hold none."""
 MOST_NODES: Final = 1 << 20
 """Labelled entities whose degrees are looked at."""
 
@@ -22,6 +24,14 @@ class AskedSize(NamedTuple):
     queries: float
     answers: float = 0.0
     candidates: float = 0.0
+
+
+class Folded(NamedTuple):
+    """Bytes of questions apart by the fold of their triples."""
+
+    kept: float
+    preparing: float
+    """At the peak of making them, beside what is kept."""
 
 
 @runtime_checkable
@@ -44,6 +54,9 @@ class Asks(Protocol):
     @property
     def kept(self) -> float:
         """Bytes of all questions and of their order in an epoch."""
+
+    def folded(self, number: int) -> Folded:
+        """The same where these are apart by fold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +97,28 @@ class AsksLinks:
     def kept(self) -> float:
         return 16 * self.total
 
+    def folded(self, number: int) -> Folded:
+        """Each fold has a copy of its edges and asks what has an answer in it: of a question with
+        ``n`` tails, ``1 - (1 - 1/f)^n`` of ``f`` folds do. Of all questions, starts are kept.
+
+        A running count of edges is there twice (8 bytes), beside each edge's fold and whether it
+        stays; then once, beside bounds of rows as they are, as places, and as counted.
+        """
+        graph = self.graph
+        relation = 2 if 2 * graph.num_relations < SHORTS else 4
+        bounds, source = _id_bytes(graph.edges), _id_bytes(graph.entities)
+        triple = _id_bytes(graph.edges / 2)
+        copy = graph.edges * (source + relation + triple) + number * graph.entities * bounds
+        apart = number * float(np.mean(1 - (1 - 1 / number) ** graph.answers))
+        kept = copy + (8 + 16 * apart) * self.total
+        rows = (16 + bounds) * graph.entities
+        return Folded(kept, max(19 * graph.edges, 11 * graph.edges + rows))
+
+
+def _id_bytes(count: float) -> int:
+    """Of an id, as a store has it."""
+    return 4 if count < 1 << 31 else 8
+
 
 @dataclass(frozen=True, slots=True)
 class AsksNodes:
@@ -112,6 +147,10 @@ class AsksNodes:
     @property
     def kept(self) -> float:
         return (16 + self.label_bytes) * self.total
+
+    def folded(self, number: int) -> Folded:
+        """No triple answers them: they stay together."""
+        return Folded(self.kept, 0.0)
 
 
 def asks_of(task: str, statistics: GraphStatistics, parts: GraphParts) -> Asks:

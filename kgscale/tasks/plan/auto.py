@@ -14,6 +14,9 @@ NEIGHBOR: Final = "kgscale.sampling.neighbor.NeighborStrategy"
 LEAST: Final = 16
 """Questions of the smallest step that is offered."""
 
+FEW: Final = (2048, 512, 128)
+"""Candidates that are offered."""
+
 
 class AutoStrategy:
     """Full batches where a step is small and an epoch costs no more than a sampled one; else
@@ -52,6 +55,14 @@ class AutoStrategy:
             "batch_size": self.batch_size,
             "candidates": self.candidates,
         }
+
+
+def fewer(settings: Mapping[str, Any]) -> Iterator[Settings]:
+    """The same strategy with fewer and fewer candidates, if it draws any."""
+    number = settings.get("candidates")
+    for few in FEW:
+        if number == "all" or (isinstance(number, int) and few < number):
+            yield {**settings, "candidates": few}
 
 
 def smaller(settings: Mapping[str, Any]) -> Iterator[Settings]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 
 from kgscale.errors import ResourceError
+from kgscale.sampling.neighbor import NeighborStrategy
+from kgscale.tasks.assembly import fits
+from kgscale.tasks.components import component
 from kgscale.tasks.memory import available_bytes
 from kgscale.tasks.parts import GraphParts
-from kgscale.tasks.plan.auto import AutoStrategy, Settings, smaller
+from kgscale.tasks.plan.auto import AutoStrategy, Settings, fewer, smaller
 from kgscale.tasks.plan.estimate import Need
 from kgscale.tasks.plan.planner import Assemble, Planner, auto_of
 from kgscale.tasks.settings import RunSettings
@@ -150,6 +153,8 @@ def _needs(need: Need) -> str:
     told = [f"a step needs about {text(need.step.peak)}", f"the model {text(need.model)}"]
     if need.validation > need.step.peak:
         told.append(f"validation {text(need.validation)}")
+    if need.preparing > need.step.peak:
+        told.append(f"making the strategy {text(need.preparing)}")
     if need.accelerated:
         told.append(f"waiting batches {text(need.host)}")
     return ", ".join(told)
@@ -174,38 +179,65 @@ class Offers:
 
 
 def _strategies(planner: Planner, before: str) -> Iterator[tuple[str, Need]]:
-    """The strategy itself, with smaller steps, then neighbour sampling."""
+    """The strategy itself, with smaller steps, then neighbour sampling where the encoder reads
+    edges."""
+    own = dict(planner.settings.groups["strategy"])
     auto = auto_of(planner.settings)
     if auto is None:
-        own = dict(planner.settings.groups["strategy"])
-        yield from _named(planner, [own, *smaller(own)], before, own)
+        yield from _named(planner, own, before)
         auto = AutoStrategy(fanout=planner.settings.task.fanout)
-    other = auto.neighbor(planner.layers)
-    yield from _named(planner, [other, *smaller(other)], f"{before}strategy=neighbor ", {})
+    encoder, _ = component("encoder", planner.settings.groups["encoder"])
+    if fits(encoder, NeighborStrategy):
+        other = auto.neighbor(planner.layers)
+        yield from _named(planner, {**own, **other} if _same(own, other) else other, before)
 
 
-def _named(
-    planner: Planner, strategies: list[Settings], before: str, own: Settings
-) -> Iterator[tuple[str, Need]]:
-    for strategy in strategies:
-        changed = [
-            f"strategy.{key}={strategy[key]}"
-            for key in ("batch_size", "per_batch")
-            if key in strategy and strategy[key] != own.get(key)
-        ]
-        need, said = planner.need(strategy), f"{before}{' '.join(changed)}".strip()
+def _named(planner: Planner, strategy: Settings, before: str) -> Iterator[tuple[str, Need]]:
+    """A strategy, then with one size smaller, then with two."""
+    links = planner.settings.task.name == "link_prediction"
+    among = list(fewer(strategy)) if links else []
+    both = (step for one in among for step in smaller(one))
+    for one in (strategy, *among, *smaller(strategy), *both):
+        need, said = planner.need(one), f"{before}{words(one, planner.settings)}".strip()
         if need is not None and said:
             yield said, need
 
 
+def words(strategy: Settings, settings: RunSettings) -> str:
+    """What to change of a run's settings for this strategy, as the command line has it."""
+    own = settings.groups["strategy"]
+    same = _same(own, strategy)
+    changed = [
+        f"strategy.{key}={value}".replace(" ", "")
+        for key, value in strategy.items()
+        if key != "_target_" and not (same and own.get(key) == value)
+    ]
+    return " ".join(changed if same else [f"strategy={name(strategy)}", *changed])
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return bool(one["_target_"] == other["_target_"])
+
+
 def _refusal(plan: Plan, offers: Offers, room: Room) -> str:
     assert plan.need is not None
-    total = max(plan.need.host, plan.need.device)
     refused = (
-        f"strategy={name(plan.strategy)} would need about {text(total)} ({_needs(plan.need)}),"
-        f" of {room}"
+        f"strategy={name(plan.strategy)} would need about {text(_total(plan.need))}"
+        f" ({_needs(plan.need)}), of {room}"
     )
+    tried = []
     for said, need in offers:
         if room.fits(need):
-            return f"{refused}; {said} would need about {text(max(need.host, need.device))}"
-    return f"{refused}; the graph's vectors are too large for this memory"
+            return f"{refused}; {said} would need about {text(_total(need))}"
+        tried.append((said, need))
+    if not tried:
+        return f"{refused}; most of it for {plan.need.largest}"
+    said, need = min(tried, key=lambda offer: room.share(offer[1]))
+    return (
+        f"{refused}; even {said} would need about {text(_total(need))},"
+        f" most of it for {need.largest}"
+    )
+
+
+def _total(need: Need) -> float:
+    return max(need.host, need.device)

@@ -89,6 +89,8 @@ class Need:
     """Parameters and optimiser state."""
     strategy: float
     """What the strategy keeps."""
+    preparing: float = 0.0
+    """Beside this while the strategy is made, before the model is."""
     validation: float
     """At the peak of validation, beside the model."""
     ahead: int
@@ -98,14 +100,31 @@ class Need:
     accelerated: bool
 
     @property
+    def largest(self) -> str:
+        """What takes most of it, in words."""
+        parts = {
+            "a step": self.step.peak,
+            "batches made ahead": self.waiting,
+            "the model and its optimiser's state": self.model,
+            "what the strategy keeps": self.strategy + self.preparing,
+            "validation": self.validation,
+        }
+        return max(parts, key=lambda name: parts[name])
+
+    @property
+    def waiting(self) -> float:
+        """Batches that wait, and others that are made."""
+        return self.ahead * self.step.batch + self.workers * self.step.making
+
+    @property
     def host(self) -> float:
         """While a step computes, batches wait and others are made; validation has no such."""
-        waiting = self.ahead * self.step.batch + self.workers * self.step.making
         if self.accelerated:
             # A model is made, and its checkpoints pass, through the host.
-            return self.devices * (self.strategy + max(waiting, self.model))
-        step = self.step.batch + self.step.training + waiting
-        return self.devices * (self.model + self.strategy + max(step, self.validation))
+            return self.devices * (self.strategy + max(self.preparing, self.waiting, self.model))
+        step = self.step.batch + self.step.training + self.waiting
+        running = self.model + max(step, self.validation)
+        return self.devices * (self.strategy + max(self.preparing, running))
 
     @property
     def device(self) -> float:

@@ -88,6 +88,7 @@ class Planner:
             step=step_bytes(size, self.asks, self.model, self.graph),
             model=self.model.table + self.model.weights + self.model.state,
             strategy=size.kept,
+            preparing=size.preparing,
             validation=validation_bytes(
                 self.model,
                 self.graph,
@@ -115,7 +116,7 @@ def _score_bytes(settings: RunSettings, parts: GraphParts) -> float:
     """Of links, of both sides against all entities as far as ``evaluation.memory`` allows; of
     nodes, those of all classes with what metrics make of them."""
     if settings.task.name == "link_prediction":
-        return min(settings.memory, 2.0 * FLOAT * len(parts.valid) * parts.num_entities)
+        return min(float(settings.memory), 2.0 * FLOAT * len(parts.valid) * parts.num_entities)
     assert parts.labels is not None
     nodes = int((parts.labels.split == SPLITS.index("valid")).sum())
     return 3.0 * FLOAT * nodes * len(parts.labels.names)

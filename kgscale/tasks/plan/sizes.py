@@ -46,6 +46,8 @@ class BatchSize:
     """Bytes at the peak of making it."""
     kept: float
     """Bytes that the strategy keeps between steps."""
+    preparing: float = 0.0
+    """Bytes at the peak of making the strategy, beside what it keeps."""
 
     @property
     def entities(self) -> float:
@@ -214,7 +216,7 @@ def precomputed_size(
 ) -> BatchSize:
     """The seeds alone, without an edge; their rows of maps are counted with the model."""
     held, asked = _seeds(settings, asks, graph)
-    number = float(held.sum())
+    number, folded = float(held.sum()), asks.folded(settings["folds"])
     return BatchSize(
         hops=(number,) * (num_layers + 1),
         edges=(0.0,) * num_layers,
@@ -222,7 +224,8 @@ def precomputed_size(
         asked=asked,
         kinds=held,
         making=32 * number + 3 * asks.query_bytes(asked),
-        kept=asks.kept,
+        kept=folded.kept,
+        preparing=folded.preparing,
     )
 
 

@@ -29,8 +29,8 @@ class MapEncoder(Encoder):
     The gain starts at zero, so that a model of links starts as the embedding-only one.
 
     Args:
-        maps: what each map is, in their order in a batch: ``kind``, ``source``, ``hop``, ``dim``,
-            ``start`` and ``subset`` of the propagation's specifications.
+        maps: what each map is that there is: ``kind``, ``source``, ``hop``, ``dim``, ``start`` and
+            ``subset`` of the propagation's specifications. Those at ``places`` are read.
         dropout: share of the hidden features that training leaves out.
         input_dropout: the same of the maps' own.
         residual: add the change to the entities' own vectors.
@@ -58,9 +58,15 @@ class MapEncoder(Encoder):
         for name, share in (("dropout", dropout), ("input_dropout", input_dropout)):
             if not 0 <= share < 1:
                 raise ConfigError(f"encoder.{name} needs a share in [0, 1), got {share}")
-        self.num_maps, self.map_dims = len(maps), [int(spec["dim"]) for spec in maps]
+        self._read(maps, range(len(maps)))
         self.dropout, self.input_dropout = nn.Dropout(dropout), nn.Dropout(input_dropout)
         self.gain = nn.Parameter(torch.zeros(dim)) if residual else None
+
+    def _read(self, maps: Sequence[Mapping[str, Any]], places: Sequence[int]) -> None:
+        """Settle which maps a batch has to bring, in this order."""
+        self.places: list[int] = list(places)
+        self.num_maps = len(self.places)
+        self.map_dims = [int(maps[at]["dim"]) for at in self.places]
 
     hidden_copies: ClassVar[float] = 2.0
     """Vectors of ``dim`` that an entity's row of a map leaves for the gradient, mapped and
@@ -92,7 +98,7 @@ class MapEncoder(Encoder):
 
         Args:
             x: the entities' own vectors.
-            features: their rows of each map; zeros stand for a map without a row.
+            features: their rows of each map at ``places``; zeros stand for a map without a row.
         """
         if len(features) != self.num_maps:
             raise ValueError(f"the encoder reads {self.num_maps} maps, got {len(features)}")

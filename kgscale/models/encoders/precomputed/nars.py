@@ -49,12 +49,13 @@ class NARS(SIGN):
             scale=scale,
             generator=generator,
         )
-        self.groups, self.num_maps = groups, len(maps)
-        self.map_dims = [int(spec["dim"]) for spec in maps]
+        groups = [groups[at] for at in self.places]
+        self._read(maps, sorted(at for group in groups for at in group))
+        self.groups = [[self.places.index(at) for at in group] for group in groups]
         self.weight = nn.ParameterDict(
             {
-                str(number): torch.full((len(group), maps[group[0]]["dim"]), 1 / len(group))
-                for number, group in enumerate(groups)
+                str(number): torch.full((len(group), self.map_dims[group[0]]), 1 / len(group))
+                for number, group in enumerate(self.groups)
                 if len(group) > 1
             }
         )

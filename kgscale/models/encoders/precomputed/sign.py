@@ -51,12 +51,12 @@ class SIGN(MapEncoder):
             scale=scale,
             generator=generator,
         )
-        self.used = last_hops(maps) if last_only else list(range(len(maps)))
+        self._read(maps, last_hops(maps) if last_only else range(len(maps)))
         self.project = nn.ModuleList(
-            Linear(maps[at]["dim"], dim, generator=generator) for at in self.used
+            Linear(width, dim, generator=generator) for width in self.map_dims
         )
         self.mix = Perceptron(
-            width=dim * len(self.used),
+            width=dim * len(self.project),
             dim=dim,
             depth=depth,
             activation=activation,
@@ -66,8 +66,8 @@ class SIGN(MapEncoder):
 
     def change(self, features: tuple[FeatureRows, ...], entities: int) -> Vectors:
         parts = [
-            spread(linear(self.input_dropout(features[at].value)), features[at], entities)
-            for at, linear in zip(self.used, self.project, strict=True)
+            spread(linear(self.input_dropout(rows.value)), rows, entities)
+            for rows, linear in zip(features, self.project, strict=True)
         ]
         out: Vectors = self.mix(torch.cat(parts, dim=1))
         return out
