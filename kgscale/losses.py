@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from kgscale.batch import LinkQueries
+from kgscale.batch import LinkQueries, PathQueries
 from kgscale.errors import ConfigError
 from kgscale.types import Candidates, Questions, Scores
 
@@ -247,6 +247,21 @@ def margin_loss(scores: Scores, query: LinkQueries, *, margin: float = 1.0) -> S
     positive = scores[query.answer_query, query.answer]
     violation = (margin - positive[:, None] + scores[query.answer_query]).relu()
     return (violation * weight[query.answer_query]).sum() / query.step_answers
+
+
+def path_softmax_loss(scores: Float[Tensor, " entity"], query: PathQueries) -> Scalar:
+    """Cross entropy of each answer against the entities of its subgraph.
+
+    What is known to be true and not asked is left out. Answers outside their subgraph count for
+    nothing: no path leads to them.
+    """
+    scores = scores.index_fill(0, query.known, -torch.inf)
+    queries, owner = query.relation.shape[0], query.owner
+    highest = scores.detach().new_full((queries,), -torch.inf)
+    highest = highest.scatter_reduce(0, owner, scores.detach(), "amax")
+    share = scores.new_zeros(queries).index_add(0, owner, (scores - highest[owner]).exp())
+    row = owner[query.answer]
+    return (share.log() + highest)[row].sub(scores[query.answer]).sum() / query.step_answers
 
 
 def mean_penalty(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,28 +30,24 @@ class Prediction:
     known: bool
 
 
-class Predictor:
-    """Answers from the vectors of a whole graph."""
+class Predictor(ABC):
+    """Answers of a model of a whole graph.
 
-    def __init__(
-        self, vectors: GraphVectors, decoder: Decoder, store: GraphStore, *, memory: int = 1 << 28
-    ) -> None:
-        self.vectors, self.decoder, self.store = vectors, decoder, store
-        # Scores, their softmax and a masked copy of four bytes each.
+    Args:
+        memory: bytes for scores, their softmax and a masked copy.
+    """
+
+    def __init__(self, store: GraphStore, *, memory: int = 1 << 28) -> None:
+        self.store = store
         self._rows = max(1, memory // (3 * 4 * store.num_entities))
         self.facts = KnownFacts(store.adjacency(known=True))
         self._classes = EntityClasses(store)
 
-    @torch.no_grad()
+    @abstractmethod
     def probabilities(
         self, entity: Int64[Tensor, " query"], relation: Int64[Tensor, " query"]
     ) -> Float[Tensor, "query entity"]:
-        """Softmax over all entities; ``relation`` may be reciprocal."""
-        device = self.vectors.entity.device
-        question = self.decoder.query(
-            self.vectors.entity[entity.to(device)], self.vectors.relation[relation.to(device)]
-        )
-        return self.decoder.compare(question, self.vectors.entity).softmax(dim=1).cpu()
+        """Of all entities as answers; ``relation`` may be reciprocal."""
 
     def answers(
         self,
@@ -148,6 +145,27 @@ class Predictor:
             for which in torch.unique(relation).tolist()
         ]
         return torch.cat([*heads, chosen[:0]]), relation
+
+
+class VectorPredictor(Predictor):
+    """Answers from the vectors of a graph's entities and relations."""
+
+    def __init__(
+        self, vectors: GraphVectors, decoder: Decoder, store: GraphStore, *, memory: int = 1 << 28
+    ) -> None:
+        super().__init__(store, memory=memory)
+        self.vectors, self.decoder = vectors, decoder
+
+    @torch.no_grad()
+    def probabilities(
+        self, entity: Int64[Tensor, " query"], relation: Int64[Tensor, " query"]
+    ) -> Float[Tensor, "query entity"]:
+        """Softmax over all entities."""
+        device = self.vectors.entity.device
+        question = self.decoder.query(
+            self.vectors.entity[entity.to(device)], self.vectors.relation[relation.to(device)]
+        )
+        return self.decoder.compare(question, self.vectors.entity).softmax(dim=1).cpu()
 
 
 def _sample(total: int, count: int, generator: torch.Generator) -> Int64[Tensor, " chosen"]:

@@ -8,17 +8,22 @@ from torch import nn
 from kgscale.batch import LinkQueries, SubgraphBatch
 from kgscale.models.decoders import Decoder
 from kgscale.models.encoders import Encoder
+from kgscale.models.graph_model import GraphModel
 from kgscale.models.inputs import EntityInput, own_inputs
 from kgscale.types import Candidates, EntityVectors, Questions, RelationVectors, Scores, Vectors
 
 
-class LinkModel(nn.Module):
+class LinkModel(GraphModel):
     """Scores every query of a batch against every candidate of the batch."""
 
     def __init__(self, *, inputs: EntityInput, encoder: Encoder, decoder: Decoder) -> None:
-        super().__init__()
-        self.inputs, self.encoder, self.decoder = inputs, encoder, decoder
+        super().__init__(inputs=inputs, encoder=encoder)
+        self.decoder = decoder
         self.score_dtype = torch.float32
+
+    def vectors(self) -> list[nn.Parameter]:
+        extra = self.decoder.extra
+        return [*super().vectors(), *([] if extra is None else [extra])]
 
     def encode(self, batch: SubgraphBatch) -> tuple[Vectors, RelationVectors]:
         """Vectors of the batch's seeds and of all relations."""

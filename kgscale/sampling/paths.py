@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Int64
@@ -73,7 +73,9 @@ class PathCutter:
         )
 
 
-def known_places(sample: EgoSample, facts: KnownFacts, head: Ids, relation: Ids) -> Ids:
+def known_places(
+    sample: EgoSample, facts: KnownFacts, head: Ids, relation: Ids
+) -> Int64[Tensor, " known"]:
     """The places of all known tails of each (head, relation, ?) that its subgraph holds."""
     indptr, tail = facts.tails(head, relation)
     query = torch.arange(len(head)).repeat_interleave(indptr.diff())
@@ -148,6 +150,9 @@ class PathStrategy:
             f" {self.size:,} entities nearest to its head."
         )
 
+    def prepare(self) -> None:
+        """Nothing."""
+
     def report(self) -> dict[str, float]:
         """Share of an example step's answers that lie in the subgraph of their head."""
         step = self._order(0)[: max(self.batch_size, 256)]
@@ -172,10 +177,8 @@ class PathStrategy:
     def _cut(
         self, epoch: int, index: int, rank: int, world_size: int
     ) -> tuple[EgoSample, PathQueries]:
-        visit, turn = divmod(epoch, self.visits)
-        del visit
         order = self._order(epoch // self.visits)
-        low, high = share(len(order), self.visits, turn)
+        low, high = share(len(order), self.visits, epoch % self.visits)
         first, last = share(high - low, self.num_batches(world_size=world_size), index)
         step = order[low + first : low + last]
         asked = self._asked(step[slice(*share(len(step), world_size, rank))])
@@ -233,8 +236,3 @@ class PathStrategy:
         pairs = torch.stack([edge, reverse], dim=1).flatten()
         count = 2 * torch.bincount(row, minlength=len(head))
         return HiddenRows(torch.cat([count.new_zeros(1), count.cumsum(0)]), pairs)
-
-
-def as_settings(cutter: PathCutter) -> dict[str, Any]:
-    """What a saved model needs to cut the same subgraphs."""
-    return {"size": cutter.size, "restart": cutter.restart, "tolerance": cutter.tolerance}

@@ -12,7 +12,7 @@ from kgscale.graph.known import KnownFacts
 from kgscale.graph.store import GraphStore
 from kgscale.inference.evaluate import RankReport, evaluate, model_ranker
 from kgscale.inference.popularity import popularity_ranker
-from kgscale.inference.predict import Prediction, Predictor, table
+from kgscale.inference.predict import Prediction, VectorPredictor, table
 from kgscale.sampling.base import Strategy
 from kgscale.tasks import show
 from kgscale.tasks.assembly import assemble
@@ -68,8 +68,8 @@ class LinkTraining(Training):
         return module, found.strategy, found.spec
 
     @cached_property
-    def predictor(self) -> Predictor:
-        return Predictor(
+    def predictor(self) -> VectorPredictor:
+        return VectorPredictor(
             self.module.vectors(),
             self.module.model.decoder,
             self.store,

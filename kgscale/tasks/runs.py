@@ -17,7 +17,7 @@ from kgscale.graph.store import GraphStore
 from kgscale.inference.classify import Labeller, evaluate_nodes
 from kgscale.inference.embed import GraphVectors, embed_graph
 from kgscale.inference.evaluate import RankReport, evaluate, model_ranker
-from kgscale.inference.predict import Prediction, Predictor, table
+from kgscale.inference.predict import Prediction, VectorPredictor, table
 from kgscale.models.encoders.precomputed import MapEncoder
 from kgscale.models.link import LinkModel
 from kgscale.models.node import NodeModel
@@ -64,8 +64,8 @@ class LinkRun(Run):
     model: LinkModel
 
     @cached_property
-    def predictor(self) -> Predictor:
-        return Predictor(self.vectors, self.model.decoder, self.store, memory=self.memory)
+    def predictor(self) -> VectorPredictor:
+        return VectorPredictor(self.vectors, self.model.decoder, self.store, memory=self.memory)
 
     def answers(
         self,

@@ -17,6 +17,7 @@ from kgscale.graph.adjacency import Adjacency
 from kgscale.inference.embed import Features, GraphVectors, embed_graph, no_features
 from kgscale.losses import Scalar
 from kgscale.models.link import LinkModel
+from kgscale.models.node import NodeModel
 from kgscale.models.registry import Model
 from kgscale.training.distributed import exchange_rows
 
@@ -50,8 +51,10 @@ class GraphModule(pl.LightningModule, ABC):
         self.model, self._factory = model, optimizer
         self.graph, self.features, self.memory = graph, features, memory
         # Tables exchange the rows a step touched (exchange_rows), not their whole gradient.
-        table = ["model.inputs.table.weight"] if model.inputs.table is not None else []
-        self._ddp_params_and_buffers_to_ignore = table
+        tables = {id(table) for table in model.tables()}
+        self._ddp_params_and_buffers_to_ignore = [
+            name for name, parameter in self.named_parameters() if id(parameter) in tables
+        ]
         self._accumulated = 0
 
     @property
@@ -98,16 +101,12 @@ class GraphModule(pl.LightningModule, ABC):
             self.log(f"valid/{name}", value, batch_size=1, rank_zero_only=False)
 
     def vectors(self) -> GraphVectors:
+        """Of all entities and relations, from the whole train graph."""
+        assert isinstance(self.model, LinkModel | NodeModel)
         return embed_graph(self.model, self.graph, memory=self.memory, features=self.features)
 
     def configure_optimizers(self) -> Optimizer:
-        table = self.model.inputs.table
-        tables = [] if table is None else [table.weight]
-        vectors = [self.model.encoder.relation]
-        if self.model.inputs.type_vector is not None:
-            vectors.append(self.model.inputs.type_vector)
-        if isinstance(self.model, LinkModel) and self.model.decoder.extra is not None:
-            vectors.append(self.model.decoder.extra)
+        tables, vectors = self.model.tables(), self.model.vectors()
         special = {id(parameter) for parameter in tables + vectors}
         weights = [p for p in self.model.parameters() if id(p) not in special]
         return self._factory(tables=tables, vectors=vectors, weights=weights)
@@ -115,9 +114,9 @@ class GraphModule(pl.LightningModule, ABC):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Make the gradient the mean over accumulated steps, of which each is the ranks' sum."""
         self._check_loss()
-        table = self.model.inputs.table
-        if table is not None and table.weight.grad is not None:
-            table.weight.grad = exchange_rows(table.weight.grad)
+        for table in self.model.tables():
+            if table.grad is not None:
+                table.grad = exchange_rows(table.grad)
         if self._accumulated > 1:
             scale_gradients(self.model, 1 / self._accumulated)
         self._accumulated = 0

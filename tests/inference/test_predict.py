@@ -8,7 +8,7 @@ import torch
 from kgscale.data.triples import TripleFiles
 from kgscale.graph.store import GraphStore, prepare
 from kgscale.inference.embed import GraphVectors, embed_graph
-from kgscale.inference.predict import Predictor, table
+from kgscale.inference.predict import Predictor, VectorPredictor, table
 from kgscale.models.decoders import DistMult
 from kgscale.models.registry import build_model
 from tests.graphs import adjacency, random_triples
@@ -36,13 +36,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> GraphStore:
 
 
 @pytest.fixture(scope="module")
-def predictor(store: GraphStore) -> Predictor:
+def predictor(store: GraphStore) -> VectorPredictor:
     generator = torch.Generator().manual_seed(0)
     vectors = GraphVectors(
         entity=torch.randn(store.num_entities, 4, generator=generator),
         relation=torch.randn(2 * store.num_relations, 4, generator=generator),
     )
-    return Predictor(vectors, DistMult(dim=4), store)
+    return VectorPredictor(vectors, DistMult(dim=4), store)
 
 
 def test_answers_are_the_best_unknown_tails(predictor: Predictor, store: GraphStore) -> None:

@@ -1,0 +1,158 @@
+"""Answers of a path-based reasoner: question by question, each from a subgraph of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from kgscale.batch import PathQueries
+from kgscale.graph.known import KnownFacts
+from kgscale.graph.store import GraphStore
+from kgscale.inference.evaluate import RankQueries
+from kgscale.inference.predict import Predictor
+from kgscale.kernels.ego import EgoSample, locate
+from kgscale.metrics.ranking import RankCounts
+from kgscale.models.reasoners import PathReasoner
+from kgscale.sampling.paths import PathCutter, known_places
+from kgscale.types import Ids
+
+QUERIES: Final = 64
+"""Questions whose subgraphs are looked at together."""
+
+
+class Scored(NamedTuple):
+    """The subgraphs of some questions and the scores of their entities."""
+
+    sample: EgoSample
+    score: Float[Tensor, " entity"]
+
+
+class PathScorer:
+    """Scores of the entities that lie near a question's head.
+
+    Args:
+        reasoner: the model.
+        cutter: cuts the subgraphs from the edges that answers may use.
+    """
+
+    def __init__(self, reasoner: PathReasoner, cutter: PathCutter) -> None:
+        self.reasoner, self.cutter = reasoner, cutter
+
+    @torch.no_grad()
+    def __call__(self, head: Ids, relation: Ids) -> Scored:
+        sample = self.cutter.sample(head)
+        query = PathQueries(
+            relation=relation,
+            owner=sample.owner.long(),
+            answer=relation[:0],
+            known=relation[:0],
+            step_answers=1,
+        )
+        model = self.reasoner
+        batch = self.cutter.batch(sample, query, num_layers=model.num_layers)
+        training = model.training
+        model.eval()
+        score = model(batch.to(model.question.device)).cpu()
+        model.train(training)
+        return Scored(sample, score)
+
+
+class PathRanker:
+    """Ranks by a reasoner's scores; entities outside the subgraph come after all inside, tied.
+
+    Args:
+        scorer: of the entities near a head.
+        known: all facts, left out of the rivals of a true tail.
+        num_entities: of the graph.
+    """
+
+    def __init__(self, scorer: PathScorer, known: KnownFacts, *, num_entities: int) -> None:
+        self.scorer, self.known, self.num_entities = scorer, known, num_entities
+
+    def __call__(self, queries: RankQueries) -> RankCounts:
+        found = [self._ranked(part) for part in parts(queries)]
+        return RankCounts(
+            better=torch.cat([counts.better for counts in found]),
+            tied=torch.cat([counts.tied for counts in found]),
+        )
+
+    def _ranked(self, queries: RankQueries) -> RankCounts:
+        sample, score = self.scorer(queries.head, queries.relation)
+        owner, number = sample.owner.long(), len(queries.head)
+        place = locate(sample.owner, sample.entity_id, queries.row, queries.tail)
+        rival = torch.ones_like(score, dtype=torch.bool)
+        rival[known_places(sample, self.known, queries.head, queries.relation)] = False
+        indptr, _ = self.known.tails(queries.head, queries.relation)
+        near = torch.bincount(owner[rival], minlength=number)
+        # Beyond the subgraph all score the same.
+        better, tied = near[queries.row], (self.num_entities - indptr.diff() - near)[queries.row]
+        inside = place >= 0
+        rows, own = _rows(owner, number), score[place[inside]]
+        target, entity = _pairs(queries.row[inside], rows)
+        entity_rival = rival[entity]
+        above = (score[entity] > own[target]) & entity_rival
+        same = (score[entity] == own[target]) & entity_rival
+        better[inside] = torch.bincount(target[above], minlength=int(inside.sum()))
+        tied[inside] = torch.bincount(target[same], minlength=int(inside.sum()))
+        return RankCounts(better=better, tied=tied)
+
+
+def parts(queries: RankQueries) -> Iterator[RankQueries]:
+    """``QUERIES`` questions at a time, with their targets."""
+    for start in range(0, len(queries.head), QUERIES):
+        stop = min(start + QUERIES, len(queries.head))
+        low, high = torch.searchsorted(queries.row, torch.tensor([start, stop])).tolist()
+        yield RankQueries(
+            head=queries.head[start:stop],
+            relation=queries.relation[start:stop],
+            row=queries.row[low:high] - start,
+            tail=queries.tail[low:high],
+        )
+
+
+class Rows(NamedTuple):
+    """The entities of each query, as a run of an order."""
+
+    order: Int64[Tensor, " entity"]
+    start: Int64[Tensor, " query_plus_one"]
+
+
+def _rows(owner: Int64[Tensor, " entity"], number: int) -> Rows:
+    count = torch.bincount(owner, minlength=number)
+    return Rows(owner.argsort(stable=True), torch.cat([count.new_zeros(1), count.cumsum(0)]))
+
+
+def _pairs(
+    row: Int64[Tensor, " target"], rows: Rows
+) -> tuple[Int64[Tensor, " pair"], Int64[Tensor, " pair"]]:
+    """Every target with every entity of its query."""
+    first, count = rows.start[row], rows.start.diff()[row]
+    target = torch.arange(len(row)).repeat_interleave(count)
+    before = count.cumsum(0) - count
+    at = torch.arange(len(target)) - before[target] + first[target]
+    return target, rows.order[at]
+
+
+class PathPredictor(Predictor):
+    """Answers of a reasoner; what its subgraphs don't hold has no probability."""
+
+    def __init__(self, scorer: PathScorer, store: GraphStore, *, memory: int = 1 << 28) -> None:
+        super().__init__(store, memory=memory)
+        self.scorer = scorer
+
+    def probabilities(
+        self, entity: Int64[Tensor, " query"], relation: Int64[Tensor, " query"]
+    ) -> Float[Tensor, "query entity"]:
+        """Softmax over the entities of the subgraph, zeros elsewhere."""
+        found = torch.zeros(len(entity), self.store.num_entities)
+        for part in torch.split(torch.arange(len(entity)), QUERIES):
+            sample, score = self.scorer(entity[part], relation[part])
+            row = part[sample.owner.long()]
+            whole = torch.full_like(found[part], -torch.inf)
+            whole[row - part[0], sample.entity_id] = score
+            found[part] = whole.softmax(dim=1)
+        return found

@@ -1,0 +1,154 @@
+"""Message passing from a question's head along all paths of its subgraph, by the question asked."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from kgscale.batch import PathQueries, SubgraphBatch
+from kgscale.errors import ConfigError
+from kgscale.kernels.aggregate import aggregate_compose
+from kgscale.models.linear import glorot_linear
+
+Aggregate = Literal["sum", "mean", "both"]
+SUMS: Final[dict[str, int]] = {"sum": 1, "mean": 1, "both": 2}
+
+
+class PathReasoner(nn.Module):
+    """``x_i' = x_i + relu(norm(W [x_i, agg_(j,r) x_j * w_r(q) + s_i]))`` with ``s_head = q``.
+
+    Zhu et al. 2021 (NBFNet): a generalised Bellman-Ford iteration, whose state after ``l`` layers
+    sums over all paths of up to ``l`` edges from the head. The weights ``w_r(q)`` of the relations
+    on the way are, in every layer, a linear map of the vector ``q`` of the relation asked for. An
+    entity's score is a small network of its last state and ``q``.
+
+    There is no vector of an entity: what is learned holds on any graph with the same relations.
+
+    Args:
+        num_relations: relations of the store; with their reciprocals twice as many.
+        dim: length of the states.
+        num_layers: edges of the longest path.
+        aggregate: sum of the messages, their mean, or both side by side.
+        dropout: share of the numbers of a layer's change that training leaves out.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_relations: int,
+        dim: int = 32,
+        num_layers: int = 6,
+        aggregate: Aggregate = "sum",
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in (("dim", dim), ("num_layers", num_layers)):
+            if value < 1:
+                raise ConfigError(f"reasoner.{name} needs a positive int, got {value}")
+        if aggregate not in get_args(Aggregate):
+            raise ConfigError(
+                f"reasoner.aggregate is one of {', '.join(get_args(Aggregate))}; got {aggregate!r}"
+            )
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"reasoner.dropout needs a share in [0, 1), got {dropout}")
+        self.dim, self.num_layers, self.aggregate = dim, num_layers, aggregate
+        self.num_relations = num_relations
+        size = 2 * num_relations
+        self.question = nn.Parameter(torch.empty(size, dim).normal_(generator=generator))
+        self.relation = nn.ModuleList(
+            _relation_map(dim, size, generator) for _ in range(num_layers)
+        )
+        self.mix = nn.ModuleList(
+            glorot_linear((1 + SUMS[aggregate]) * dim, dim, generator) for _ in range(num_layers)
+        )
+        self.norm = nn.ModuleList(nn.LayerNorm(dim) for _ in range(num_layers))
+        self.hidden = glorot_linear(2 * dim, dim, generator)
+        self.last = glorot_linear(dim, 1, generator)
+        self.dropout = nn.Dropout(dropout)
+
+    def tables(self) -> list[nn.Parameter]:
+        """No parameter has a row per entity."""
+        return []
+
+    def vectors(self) -> list[nn.Parameter]:
+        """All are weights."""
+        return []
+
+    def forward(self, batch: SubgraphBatch) -> Float[Tensor, " entity"]:
+        """The score of every entity of the batch as an answer to the question of its subgraph."""
+        query = batch.query
+        assert isinstance(query, PathQueries)
+        question, owner = self.question[query.relation], query.owner
+        x = start = self.start(batch)
+        edge_type = self.edge_types(batch)
+        weight = torch.ones_like(edge_type, dtype=torch.float32)
+        # The start counts as one message more.
+        share = 1 / (1 + batch.indptr.diff().to(x.dtype))[:, None]
+        for layer in range(self.num_layers):
+            vector = self.relation_vectors(layer, question)
+            message = aggregate_compose(
+                x,
+                vector,
+                weight,
+                batch.indptr,
+                batch.source,
+                edge_type,
+                compose="multiply",
+                relations_per_slot=vector.shape[0],
+            )[:, 0]
+            x = self.update(layer, x, message + start, share)
+        return self.score(x, question[owner])
+
+    def start(self, batch: SubgraphBatch) -> Float[Tensor, "entity dim"]:
+        """The question's vector at its head, the entity of the query's number; zeros elsewhere."""
+        query = batch.query
+        assert isinstance(query, PathQueries)
+        head = torch.arange(query.relation.shape[0], device=query.relation.device)
+        zeros = self.question.new_zeros(batch.num_entities, self.dim)
+        return zeros.index_put((head,), self.question[query.relation])
+
+    def edge_types(self, batch: SubgraphBatch) -> Int64[Tensor, " edge"]:
+        """Each query has relations of its own: ``query * 2 num_relations + relation``."""
+        query = batch.query
+        assert isinstance(query, PathQueries)
+        owner = query.owner.repeat_interleave(
+            batch.indptr.diff(), output_size=batch.relation.shape[0]
+        )
+        return owner * (2 * self.num_relations) + batch.relation
+
+    def relation_vectors(
+        self, layer: int, question: Float[Tensor, "query dim"]
+    ) -> Float[Tensor, "relation dim"]:
+        """``w_r(q)`` of every question and relation, question by question."""
+        vectors: Tensor = self.relation[layer](question)
+        return vectors.view(-1, self.dim)
+
+    def update(
+        self,
+        layer: int,
+        x: Float[Tensor, "entity dim"],
+        total: Float[Tensor, "entity dim"],
+        share: Float[Tensor, "entity 1"],
+    ) -> Float[Tensor, "entity dim"]:
+        parts = {"sum": [total], "mean": [total * share], "both": [total, total * share]}
+        change = self.norm[layer](self.mix[layer](torch.cat([x, *parts[self.aggregate]], dim=1)))
+        return x + self.dropout(change.relu())
+
+    def score(
+        self, x: Float[Tensor, "entity dim"], question: Float[Tensor, "entity dim"]
+    ) -> Float[Tensor, " entity"]:
+        found: Tensor = self.last(self.hidden(torch.cat([x, question], dim=1)).relu())
+        return found[:, 0]
+
+
+def _relation_map(dim: int, size: int, generator: torch.Generator | None) -> nn.Linear:
+    """From a question to the weights of all relations, which start as its bias alone, nearly."""
+    layer = glorot_linear(dim, size * dim, generator)
+    with torch.no_grad():
+        layer.weight.normal_(std=0.1 * dim**-0.5, generator=generator)
+        layer.bias.normal_(generator=generator)
+    return layer
