@@ -72,6 +72,12 @@ class PathRanker:
 
     def __init__(self, scorer: PathScorer, known: KnownFacts, *, num_entities: int) -> None:
         self.scorer, self.known, self.num_entities = scorer, known, num_entities
+        self._asked = self._inside = 0
+
+    @property
+    def coverage(self) -> float:
+        """Share of the true tails so far that their subgraphs held."""
+        return self._inside / max(1, self._asked)
 
     def __call__(self, queries: RankQueries) -> RankCounts:
         found = [self._ranked(part) for part in parts(queries)]
@@ -91,6 +97,7 @@ class PathRanker:
         # Beyond the subgraph all score the same.
         better, tied = near[queries.row], (self.num_entities - indptr.diff() - near)[queries.row]
         inside = place >= 0
+        self._asked, self._inside = self._asked + len(place), self._inside + int(inside.sum())
         rows, own = _rows(owner, number), score[place[inside]]
         target, entity = _pairs(queries.row[inside], rows)
         entity_rival = rival[entity]

@@ -41,6 +41,7 @@ from kgscale.models.heads import ClassificationHead
 from kgscale.models.inputs import EntityInput
 from kgscale.models.link import LinkModel
 from kgscale.models.node import NodeModel
+from kgscale.models.reasoners import PathReasoner
 
 ENCODERS: Final = {
     kind.__name__: kind
@@ -61,17 +62,19 @@ DECODERS: Final = {
     kind.__name__: kind
     for kind in (DistMult, ComplEx, TransE, RotatE, PairRE, TripleRE, TuckER, ConvE)
 }
+REASONERS: Final = {kind.__name__: kind for kind in (PathReasoner,)}
 _WEIGHTS: Final = "model.safetensors"
 _SPEC: Final = "model.json"
 _DIGEST: Final = "digest"
 """Of the weights: a flipped bit would answer just as confidently."""
 
 
-Model = LinkModel | NodeModel
+Model = LinkModel | NodeModel | PathReasoner
 
 
 def build_model(spec: dict[str, Any], *, seed: int) -> Model:
-    """A fresh model from its specification: a :class:`NodeModel` if that has a ``head``.
+    """A fresh model from its specification: a :class:`NodeModel` if that has a ``head``, a
+    reasoner if it has a ``reasoner``.
 
     Args:
         spec: ``num_entities``, ``num_relations``, for ``encoder`` and ``decoder`` a ``name`` from
@@ -80,6 +83,11 @@ def build_model(spec: dict[str, Any], *, seed: int) -> Model:
         seed: of the initial vectors and weights.
     """
     generator = torch.Generator().manual_seed(seed)
+    if "reasoner" in spec:
+        settings = dict(spec["reasoner"])
+        return REASONERS[settings.pop("name")](
+            **settings, num_relations=spec["num_relations"], generator=generator
+        )
     encoder_settings = dict(spec["encoder"])
     encoder = ENCODERS[encoder_settings.pop("name")](
         **encoder_settings, num_relations=spec["num_relations"], generator=generator

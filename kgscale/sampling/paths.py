@@ -44,6 +44,10 @@ class PathCutter:
         self.graph, self.size = graph, size
         self.restart, self.tolerance = restart, tolerance
 
+    def settings(self) -> dict[str, float]:
+        """What cuts the same subgraphs again."""
+        return {"size": self.size, "restart": self.restart, "tolerance": self.tolerance}
+
     def sample(self, head: Ids, hidden: HiddenRows | None = None) -> EgoSample:
         graph = self.graph
         return ego_subgraphs(

@@ -44,6 +44,11 @@ class Terms:
         option = own.get("strategy", strategy)
         composed = copy.deepcopy(self._compose(*more))
         composed.pop("compare")
+        if "encoder" not in composed:
+            raise ConfigError(
+                f"task={composed['task']['name']} has a strategy of its own: there is nothing to"
+                " compare it with"
+            )
         default = self._default(option, composed)
         composed["strategy"] = {
             **self._strategy(composed["strategy"], default["strategy"], option, more),

@@ -9,8 +9,11 @@ from typing import Any
 from kgscale.errors import ConfigError
 from kgscale.inference.embed import Features
 from kgscale.models.encoders.precomputed import NARS, MapEncoder
-from kgscale.models.registry import Model, build_model
+from kgscale.models.link import LinkModel
+from kgscale.models.node import NodeModel
+from kgscale.models.registry import build_model
 from kgscale.sampling.base import Strategy
+from kgscale.sampling.paths import PathStrategy
 from kgscale.sampling.precomputed import PrecomputedStrategy
 from kgscale.sampling.questions import Questions
 from kgscale.tasks.components import build, component
@@ -22,7 +25,7 @@ from kgscale.tasks.settings import RunSettings
 class Assembly:
     """What a task trains, and how it sees the graph."""
 
-    model: Model
+    model: LinkModel | NodeModel
     strategy: Strategy
     spec: dict[str, Any]
     """From which the model is built again."""
@@ -54,6 +57,7 @@ def assemble(
     _check_fit(kind, strategy_kind)
     if strategy_kind is not PrecomputedStrategy:
         model = build_model(spec, seed=settings.seed)
+        assert isinstance(model, LinkModel | NodeModel)
         strategy = _strategy(settings, parts, model.encoder.num_layers, questions)
         return Assembly(model=model, strategy=strategy, spec=spec, features=parts.features)
     strategy = _strategy(settings, parts, 0, questions)
@@ -67,6 +71,7 @@ def assemble(
     spec["encoder"]["maps"] = strategy.maps.specs()
     spec["propagation"] = asdict(strategy.settings)
     model = build_model(spec, seed=settings.seed)
+    assert isinstance(model, LinkModel | NodeModel)
     assert isinstance(model.encoder, MapEncoder)
     strategy.read(model.encoder.places)
     return Assembly(model=model, strategy=strategy, spec=spec, features=strategy.maps.gather)
@@ -78,6 +83,11 @@ def fits(encoder: type, strategy: type) -> bool:
 
 
 def _check_fit(encoder: type, strategy: type) -> None:
+    if strategy is PathStrategy:
+        raise ConfigError(
+            "strategy=paths cuts subgraphs for models without entity vectors; use"
+            " task=path_reasoning, or strategy=subgraph"
+        )
     if fits(encoder, strategy):
         return
     if strategy is PrecomputedStrategy:

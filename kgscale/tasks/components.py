@@ -16,10 +16,11 @@ from kgscale.data.triples import TripleFiles
 from kgscale.errors import ConfigError
 from kgscale.losses import BCELoss, MarginLoss, SoftmaxLoss
 from kgscale.models.heads import ClassificationHead
-from kgscale.models.registry import DECODERS, ENCODERS
+from kgscale.models.registry import DECODERS, ENCODERS, REASONERS
 from kgscale.sampling.cluster import ClusterStrategy
 from kgscale.sampling.full_batch import FullBatchStrategy
 from kgscale.sampling.neighbor import NeighborStrategy
+from kgscale.sampling.paths import PathStrategy
 from kgscale.sampling.precomputed import PrecomputedStrategy
 from kgscale.sampling.random_nodes import RandomNodesStrategy
 from kgscale.sampling.subgraph import SubgraphStrategy
@@ -36,12 +37,14 @@ GROUPS: Final[dict[str, tuple[type, ...]]] = {
         FullBatchStrategy,
         RandomNodesStrategy,
         PrecomputedStrategy,
+        PathStrategy,
         AutoStrategy,
     ),
     "encoder": tuple(ENCODERS.values()),
     "decoder": tuple(DECODERS.values()),
     "loss": (SoftmaxLoss, BCELoss, MarginLoss),
     "classifier": (ClassificationHead,),
+    "reasoner": tuple(REASONERS.values()),
     "optimizer": (VectorOptimizer,),
 }
 GIVEN: Final[dict[str, tuple[str, ...]]] = {
@@ -49,6 +52,7 @@ GIVEN: Final[dict[str, tuple[str, ...]]] = {
     "encoder": ("num_relations", "maps", "generator"),
     "decoder": ("dim", "num_relations", "generator"),
     "classifier": ("dim", "num_classes", "generator"),
+    "reasoner": ("num_relations", "generator"),
     "optimizer": ("tables", "vectors", "weights"),
 }
 """What the program decides, which is no setting."""

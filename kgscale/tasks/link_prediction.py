@@ -18,7 +18,7 @@ from kgscale.tasks import show
 from kgscale.tasks.assembly import assemble
 from kgscale.tasks.components import build, component
 from kgscale.tasks.directory import write_json, write_predictions
-from kgscale.tasks.parts import GraphParts
+from kgscale.tasks.parts import GraphParts, some_of
 from kgscale.tasks.schema import from_settings
 from kgscale.tasks.settings import PenaltySettings, RunSettings
 from kgscale.tasks.training import Training
@@ -61,7 +61,7 @@ class LinkTraining(Training):
             graph=parts.graph,
             features=found.features,
             known=KnownFacts(parts.known),
-            valid=parts.valid,
+            valid=some_of(parts.valid, settings.evaluation.validate_on),
             **asdict(penalty),
             memory=settings.memory,
         )
@@ -93,8 +93,7 @@ class LinkTraining(Training):
         relations = self.store.relation_keys(list(range(self.store.num_relations)))
         for split in splits:
             with show.busy(self.console, f"ranking {split}"):
-                report = self._rank(split)
-            metrics[split] = report.overall()
+                report = self._rank(split, metrics)
             file = self.directory / f"evaluation-{split}.json"
             write_json(file, show.evaluation_content(split, report, relations))
         with show.busy(self.console, "ranking by popularity"):
@@ -106,14 +105,17 @@ class LinkTraining(Training):
             baseline = evaluate(popularity, self.store.triples(splits[-1]), self.store.adjacency())
         metrics["baseline"] = {"popularity": baseline.overall(), "split": splits[-1]}
 
-    def _rank(self, split: str) -> RankReport:
+    def _rank(self, split: str, metrics: dict[str, Any]) -> RankReport:
+        """Rank a split, and put its overall metrics to the others."""
         ranker = model_ranker(
             self.predictor.vectors,
             self.predictor.decoder,
             KnownFacts(self.store.adjacency(known=True)),
             memory=self.settings.memory,
         )
-        return evaluate(ranker, self.store.triples(split), self.store.adjacency())
+        report = evaluate(ranker, self.store.triples(split), self.store.adjacency())
+        metrics[split] = report.overall()
+        return report
 
     def answer(self) -> None:
         wanted = self.settings.predictions

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from kgscale.batch import NodeQueries
+from kgscale.batch import NodeQueries, PathQueries
 from kgscale.errors import ConfigError, DataError, KgscaleError, ResourceError
 from kgscale.tasks.memory import Memory, anonymous_bytes, release, release_at_once
 from kgscale.tasks.parts import GraphParts
@@ -158,6 +158,7 @@ def _measured(steps: Steps, memory: Memory, before: int) -> StepCost:
     steps.step(batch)
     seconds = time.perf_counter() - begin
     size, query, edges = batch_bytes(batch), batch.query, sum(batch.hop_edges)
+    assert not isinstance(query, PathQueries)
     asked = query.node if isinstance(query, NodeQueries) else query.head
     entities, seeds = batch.num_entities, asked.shape[0]
     peak = memory.peak

@@ -116,6 +116,14 @@ class GraphParts:
         return self.graph.indptr.shape[0] - 1
 
 
+def some_of(triples: Triples, number: int | None) -> Triples:
+    """At most so many of them, drawn once and for all seeds of a run; all without a number."""
+    if number is None or number >= len(triples):
+        return triples
+    generator = torch.Generator().manual_seed(number)
+    return triples[torch.randperm(len(triples), generator=generator)[:number]]
+
+
 def stored_features(store: GraphStore) -> Features:
     """Reads the features of a store's entities, where it has any."""
     matrices = store.features()

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -16,12 +16,15 @@ from kgscale.graph.propagate import Propagation, propagate
 from kgscale.graph.store import GraphStore
 from kgscale.inference.classify import Labeller, evaluate_nodes
 from kgscale.inference.embed import GraphVectors, embed_graph
-from kgscale.inference.evaluate import RankReport, evaluate, model_ranker
+from kgscale.inference.evaluate import Ranker, RankReport, evaluate, model_ranker
+from kgscale.inference.paths import PathPredictor, PathRanker, PathScorer
 from kgscale.inference.predict import Prediction, VectorPredictor, table
 from kgscale.models.encoders.precomputed import MapEncoder
 from kgscale.models.link import LinkModel
 from kgscale.models.node import NodeModel
+from kgscale.models.reasoners import PathReasoner
 from kgscale.models.registry import Model, load_model
+from kgscale.sampling.paths import PathCutter
 from kgscale.tasks.parts import stored_features
 
 Columns = dict[str, list[Any]]
@@ -53,6 +56,7 @@ class Run(ABC):
         if isinstance(self.model.encoder, MapEncoder):
             maps = propagate(self.store, Propagation(**self.spec["propagation"]))
             features = maps.only(self.model.encoder.places).gather
+        assert isinstance(self.model, LinkModel | NodeModel)
         return embed_graph(
             self.model, self.store.adjacency(), memory=self.memory, features=features
         )
@@ -102,14 +106,34 @@ class LinkRun(Run):
     def evaluate(self, split: str = "valid") -> RankReport:
         """Full filtered ranking of a split."""
         _check_split(split)
-        ranker = model_ranker(
+        with torch.no_grad():
+            return evaluate(self.ranker(), self.store.triples(split), self.store.adjacency())
+
+    def ranker(self) -> Ranker:
+        return model_ranker(
             self.vectors,
             self.model.decoder,
             KnownFacts(self.store.adjacency(known=True)),
             memory=self.memory,
         )
-        with torch.no_grad():
-            return evaluate(ranker, self.store.triples(split), self.store.adjacency())
+
+
+class PathRun(LinkRun):
+    """A run of path reasoning."""
+
+    model: PathReasoner  # type: ignore[assignment]
+
+    @cached_property
+    def scorer(self) -> PathScorer:
+        return PathScorer(self.model, PathCutter(self.store.adjacency(), **self.spec["paths"]))
+
+    @cached_property
+    def predictor(self) -> PathPredictor:  # type: ignore[override]
+        return PathPredictor(self.scorer, self.store, memory=self.memory)
+
+    def ranker(self) -> Ranker:
+        known = KnownFacts(self.store.adjacency(known=True))
+        return PathRanker(self.scorer, known, num_entities=self.store.num_entities)
 
 
 class NodeRun(Run):
@@ -138,6 +162,13 @@ class NodeRun(Run):
         return evaluate_nodes(labeller.vectors, labeller.head, *labeller.labels.of(split))
 
 
+RUNS: Final[dict[type, type[Run]]] = {
+    LinkModel: LinkRun,
+    NodeModel: NodeRun,
+    PathReasoner: PathRun,
+}
+
+
 def open_run(directory: Path | str, *, memory: int = 1 << 28) -> Run:
     """Open a run directory.
 
@@ -163,7 +194,7 @@ def open_run(directory: Path | str, *, memory: int = 1 << 28) -> Run:
         raise DataError(
             f"{store.path}: the graph store has changed since {directory} was trained; train again"
         )
-    kind: type[Run] = NodeRun if isinstance(model, NodeModel) else LinkRun
+    kind: type[Run] = RUNS[type(model)]
     return kind(directory, model, spec, store, memory)
 
 

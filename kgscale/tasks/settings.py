@@ -14,12 +14,13 @@ from kgscale.tasks.components import GROUPS
 from kgscale.tasks.schema import MIB, at_least, check_arguments, from_settings
 from kgscale.training.fit import TrainerSettings, size_bytes
 
-Task = Literal["link_prediction", "node_classification"]
+Task = Literal["link_prediction", "node_classification", "path_reasoning"]
 GROUPS_OF: Final[dict[str, tuple[str, ...]]] = {
-    "link_prediction": ("decoder", "loss"),
-    "node_classification": ("classifier",),
+    "link_prediction": ("encoder", "decoder", "loss"),
+    "node_classification": ("encoder", "classifier"),
+    "path_reasoning": ("reasoner",),
 }
-"""What only one task has."""
+"""What not all tasks have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +52,13 @@ class StoreSettings:
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
     test: bool = False
+    validate_on: int | None = None
     memory: int = 256
 
     def __post_init__(self) -> None:
         at_least("evaluation.memory", self.memory, 1)
+        if self.validate_on is not None:
+            at_least("evaluation.validate_on", self.validate_on, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,9 +157,9 @@ class RunSettings:
 
 
 def _groups(task: str, settings: Mapping[str, Any]) -> list[str]:
-    """The groups of a task; one that belongs to another would change nothing."""
-    foreign = {group: other for other, own in GROUPS_OF.items() for group in own if other != task}
-    for group, other in foreign.items():
-        if group in settings:
-            raise ConfigError(f"{group} is a setting of task={other}, and this is task={task}")
+    """The groups of a task; one that belongs to others would change nothing."""
+    foreign = {group for own in GROUPS_OF.values() for group in own} - set(GROUPS_OF[task])
+    for group in sorted(foreign & settings.keys()):
+        others = " or ".join(other for other, own in GROUPS_OF.items() if group in own)
+        raise ConfigError(f"{group} is a setting of task={others}, and this is task={task}")
     return [group for group in GROUPS if group not in foreign]

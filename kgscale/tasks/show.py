@@ -147,7 +147,8 @@ def outcome(results: Mapping[str, Any]) -> Table:
     table.add_column("model")
     for name in ("MRR", *(f"Hits@{k}" for k in HITS)):
         table.add_column(name, justify="right")
-    model = f"{results['encoder']} + {results['decoder']}"
+    kinds = ("encoder", "decoder", "reasoner")
+    model = " + ".join(results[kind] for kind in kinds if kind in results)
     for split in ("valid", "test"):
         if metrics.get(split):
             table.add_row(split, model, *_numbers(metrics[split]))

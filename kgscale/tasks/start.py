@@ -17,6 +17,7 @@ from kgscale.tasks.directory import run_directory
 from kgscale.tasks.link_prediction import LinkTraining
 from kgscale.tasks.node_classification import NodeTraining
 from kgscale.tasks.parts import GraphParts
+from kgscale.tasks.path_reasoning import PathTraining
 from kgscale.tasks.plan.planner import buildable
 from kgscale.tasks.settings import RunSettings
 from kgscale.tasks.training import Training, removal_told
@@ -26,6 +27,7 @@ from kgscale.training.fit import backend, check_accelerator
 TASKS: Final[dict[str, type[Training]]] = {
     "link_prediction": LinkTraining,
     "node_classification": NodeTraining,
+    "path_reasoning": PathTraining,
 }
 
 

@@ -192,7 +192,8 @@ class Training(ABC):
 
     def _results(self, metrics: dict[str, Any], epochs: float, *, done: bool) -> dict[str, Any]:
         strategy, _ = component("strategy", self.settings.groups["strategy"])
-        last = {"decoder": self.spec["decoder"]["name"]} if "decoder" in self.spec else {}
+        kinds = ("encoder", "decoder", "reasoner")
+        named = {kind: self.spec[kind]["name"] for kind in kinds if kind in self.spec}
         return {
             "schema": 1,
             "task": self.settings.task.name,
@@ -207,8 +208,7 @@ class Training(ABC):
             "relations_kept": self._relations_kept(),
             "prepared_seconds": self._prepared_seconds(),
             "plan": self.plan.report(),
-            "encoder": self.spec["encoder"]["name"],
-            **last,
+            **named,
             "seed": self.settings.seed,
             "monitor": self.module.monitor,
             "metrics": metrics,

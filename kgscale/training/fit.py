@@ -250,7 +250,7 @@ def _score_dtype(settings: TrainerSettings, module: GraphModule) -> torch.dtype:
     if settings.score_dtype != "auto":
         return getattr(torch, settings.score_dtype)  # type: ignore[no-any-return]
     device = torch.device("cuda" if accelerated(settings) else "cpu")
-    return faster_dtype(module.model.encoder.dim, device)
+    return faster_dtype(module.model.score_dim, device)
 
 
 def faster_dtype(dim: int, device: torch.device) -> torch.dtype:

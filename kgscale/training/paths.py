@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from kgscale.batch import PathQueries, SubgraphBatch
 from kgscale.graph.known import KnownFacts
 from kgscale.inference.evaluate import evaluate
@@ -13,7 +11,6 @@ from kgscale.inference.paths import PathRanker, PathScorer
 from kgscale.losses import Scalar, path_softmax_loss
 from kgscale.models.reasoners import PathReasoner
 from kgscale.sampling.paths import PathCutter
-from kgscale.sampling.queries import mix_seed
 from kgscale.training.distributed import sum_over_ranks
 from kgscale.training.module import GraphModule
 from kgscale.types import Triples
@@ -26,7 +23,6 @@ class PathReasoning(GraphModule):
         cutter: cuts subgraphs for validation.
         known: all facts, left out of the rivals of a true tail.
         valid: triples that choose the checkpoint.
-        validate_on: at most so many of them, drawn once.
         more: as for :class:`GraphModule`.
     """
 
@@ -39,13 +35,10 @@ class PathReasoning(GraphModule):
         cutter: PathCutter,
         known: KnownFacts,
         valid: Triples,
-        validate_on: int,
         **more: Any,
     ) -> None:
         super().__init__(**more)
-        self.cutter, self.known = cutter, known
-        generator = torch.Generator().manual_seed(mix_seed(0, len(valid)))
-        self.valid = valid[torch.randperm(len(valid), generator=generator)[:validate_on]]
+        self.cutter, self.known, self.valid = cutter, known, valid
 
     @property
     def monitor(self) -> str:

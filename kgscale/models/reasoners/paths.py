@@ -70,6 +70,10 @@ class PathReasoner(nn.Module):
         self.last = glorot_linear(dim, 1, generator)
         self.dropout = nn.Dropout(dropout)
 
+    @property
+    def score_dim(self) -> int:
+        return self.dim
+
     def tables(self) -> list[nn.Parameter]:
         """No parameter has a row per entity."""
         return []
@@ -136,7 +140,8 @@ class PathReasoner(nn.Module):
     ) -> Float[Tensor, "entity dim"]:
         parts = {"sum": [total], "mean": [total * share], "both": [total, total * share]}
         change = self.norm[layer](self.mix[layer](torch.cat([x, *parts[self.aggregate]], dim=1)))
-        return x + self.dropout(change.relu())
+        out: Tensor = x + self.dropout(change.relu())
+        return out
 
     def score(
         self, x: Float[Tensor, "entity dim"], question: Float[Tensor, "entity dim"]

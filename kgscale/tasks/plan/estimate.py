@@ -10,6 +10,7 @@ from kgscale.inference.embed import ROWS
 from kgscale.losses import MarginLoss, SoftmaxLoss
 from kgscale.models.encoders.base import FLOAT, LONG, BlockSize, Encoder
 from kgscale.models.encoders.precomputed import MapEncoder
+from kgscale.models.graph_model import GraphModel
 from kgscale.models.inputs import EntityInput
 from kgscale.tasks.plan.asked import Asks
 from kgscale.tasks.plan.sizes import BatchSize
@@ -48,12 +49,17 @@ class ModelSize:
     """Of the optimiser, for tables and vectors."""
 
     @property
+    def model(self) -> GraphModel:
+        assert isinstance(self.module.model, GraphModel)
+        return self.module.model
+
+    @property
     def encoder(self) -> Encoder:
-        return self.module.model.encoder
+        return self.model.encoder
 
     @property
     def inputs(self) -> EntityInput:
-        return self.module.model.inputs
+        return self.model.inputs
 
     @property
     def row(self) -> int:
@@ -70,7 +76,7 @@ class ModelSize:
     def weights(self) -> float:
         """Bytes of all other parameters."""
         table = self.inputs.table
-        every = sum(p.numel() for p in self.module.model.parameters())
+        every = sum(p.numel() for p in self.model.parameters())
         return FLOAT * float(every - (0 if table is None else table.weight.numel()))
 
     @property
