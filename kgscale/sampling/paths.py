@@ -44,7 +44,7 @@ class PathCutter:
         self.graph, self.size = graph, size
         self.restart, self.tolerance = restart, tolerance
 
-    def settings(self) -> dict[str, float]:
+    def settings(self) -> dict[str, int | float]:
         """What cuts the same subgraphs again."""
         return {"size": self.size, "restart": self.restart, "tolerance": self.tolerance}
 

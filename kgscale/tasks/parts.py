@@ -8,6 +8,8 @@ from functools import cache, partial
 from typing import Any
 
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.catalog import EntityType
@@ -116,7 +118,7 @@ class GraphParts:
         return self.graph.indptr.shape[0] - 1
 
 
-def some_of(triples: Triples, number: int | None) -> Triples:
+def some_of(triples: Triples, number: int | None) -> Int64[Tensor, "some 3"]:
     """At most so many of them, drawn once and for all seeds of a run; all without a number."""
     if number is None or number >= len(triples):
         return triples

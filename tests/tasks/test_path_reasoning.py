@@ -1,0 +1,82 @@
+"""Path reasoning from settings to a run directory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import kgscale
+from kgscale.errors import ConfigError
+from kgscale.tasks.runs import PathRun
+
+SMALL = (
+    "data=synthetic",
+    "data.kind=rules",
+    "data.edges=2000",
+    "task.dim=16",
+    "task.num_layers=3",
+    "trainer.threads=1",
+    "predictions.count=2",
+    "predictions.pairs=20",
+)
+Train = Callable[..., PathRun]
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Train:
+    def call(*overrides: str) -> PathRun:
+        own = (f"root={tmp_path / 'outputs'}", f"store.root={tmp_path / 'stores'}")
+        run = kgscale.train("task=path_reasoning", *SMALL, *own, *overrides, quiet=True)
+        assert isinstance(run, PathRun)
+        return run
+
+    return call
+
+
+def test_it_learns_planted_rules_and_answers(train: Train) -> None:
+    """What follows by a rule from other triples is found by their path; no vector could say it."""
+    run = train(
+        "strategy.size=100",
+        "strategy.visits=3",
+        "trainer.max_epochs=4",
+        "evaluation.test=true",
+        "evaluation.validate_on=30",
+    )
+    results = json.loads((run.directory / "results.json").read_text())
+    test = results["metrics"]["test"]
+    assert test["mrr"] > 2 * results["metrics"]["baseline"]["popularity"]["mrr"]
+    assert 0.5 < test["coverage"] <= 1
+    assert results["reasoner"] == "PathReasoner"
+    again = kgscale.load(run.directory)
+    assert isinstance(again, PathRun)
+    assert again.evaluate("test").overall()["mrr"] == pytest.approx(test["mrr"])
+    head, relation, tail = run.store.triples("train")[0].tolist()
+    asked = {
+        "head": run.store.entity_keys([head])[0],
+        "relation": run.store.relation_keys([relation])[0],
+    }
+    found = again.predict(**asked, k=50, known=True)
+    assert run.store.entity_keys([tail])[0] in found["tail"]
+    assert sum(found["score"]) == pytest.approx(1, abs=0.2)
+    assert (run.directory / "predictions.tsv").read_text().count("\n") == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("strategy=neighbor", "strategy=paths, or task=link_prediction"),
+        ("inputs.learned=none", "leave inputs as they are"),
+        ("encoder=rgcn", "encoder is a setting of task=link_prediction or node_classification"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(train: Train, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train(override)
+
+
+def test_other_tasks_have_no_use_for_paths() -> None:
+    with pytest.raises(ConfigError, match="task=path_reasoning, or strategy=subgraph"):
+        kgscale.train("strategy=paths", quiet=True)
