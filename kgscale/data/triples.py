@@ -48,6 +48,8 @@ class TripleFiles:
         *,
         path: str | Path | None,
         name: str | None = None,
+        prefix: str = "",
+        inductive: Mapping[str, Any] | None = None,
         columns: Sequence[Column] | None = None,
         relation: str | None = None,
         header: bool | None = None,
@@ -72,8 +74,8 @@ class TripleFiles:
             raise ConfigError("data.path is not set: give a file of triples or a directory")
         if not 0 <= max_rejected <= 1:
             raise ConfigError(f"data.max_rejected is a share from 0 to 1, got {max_rejected}")
-        self.path = Path(path).expanduser()
-        self.name = _clean(name or _stem(self.path, self.kinds))
+        self.path, self.prefix = Path(path).expanduser(), prefix
+        self.name = _clean(name or prefix + _stem(self.path, self.kinds))
         self.format = Format(
             columns=None if columns is None else tuple(columns),
             header=header,
@@ -98,6 +100,29 @@ class TripleFiles:
         )
         self.max_rejected = max_rejected
         self.drop_unseen = _drop(unseen_relation, "unseen_relation")
+        self.inductive: TripleFiles | None = None
+        if inductive is not None:
+            self.inductive = self._other(inductive)
+
+    def _other(self, given: Mapping[str, Any]) -> TripleFiles:
+        """Another graph with the same relations, read as this one but for what is ``given``."""
+        known = ("path", "prefix", "name", "names")
+        for name in sorted(given.keys() - set(known)):
+            raise ConfigError(
+                f"there is no setting data.inductive.{name}; it has {', '.join(known)}"
+            )
+        return TripleFiles(
+            **{"path": self.path, **given},
+            columns=self.format.columns,
+            header=self.format.header,
+            delimiter=self.format.delimiter,
+            quote=self.format.quote,
+            relation=self.relation,
+            split=self.split.ratio,
+            seed=self.split.seed,
+            max_rejected=self.max_rejected,
+            unseen_relation="drop" if self.drop_unseen else "error",
+        )
 
     def describe(self) -> str:
         return f"Your own triples from {self.path}; their terms of use are yours to know."
@@ -106,10 +131,15 @@ class TripleFiles:
         """The file of each split; ``open`` is one still to be divided."""
         if not self.path.is_dir():
             return {"open": DataFile(self.path)}
-        found = {split: file for split in SPLITS if (file := _find(self.path, split, self.kinds))}
+        found = {
+            split: file
+            for split in SPLITS
+            if (file := _find(self.path, self.prefix + split, self.kinds))
+        }
         if "train" not in found:
+            train = f"{self.prefix}train"
             raise DataError(
-                f"{self.path} has no train file: it needs train{{{','.join(self.kinds)}}}, "
+                f"{self.path} has no {train} file: it needs {train}{{{','.join(self.kinds)}}}, "
                 "perhaps with .gz or .zst"
             )
         if len(found) < len(SPLITS):

@@ -74,6 +74,11 @@ class PathRanker:
         self.scorer, self.known, self.num_entities = scorer, known, num_entities
         self._asked = self._inside = 0
 
+    def rivals(self, queries: RankQueries) -> Int64[Tensor, " target"]:
+        """How many entities are no known tails, for every true tail."""
+        indptr, _ = self.known.tails(queries.head, queries.relation)
+        return (self.num_entities - indptr.diff())[queries.row]
+
     @property
     def coverage(self) -> float:
         """Share of the true tails so far that their subgraphs held."""
@@ -92,10 +97,9 @@ class PathRanker:
         place = locate(sample.owner, sample.entity_id, queries.row, queries.tail)
         rival = torch.ones_like(score, dtype=torch.bool)
         rival[known_places(sample, self.known, queries.head, queries.relation)] = False
-        indptr, _ = self.known.tails(queries.head, queries.relation)
-        near = torch.bincount(owner[rival], minlength=number)
+        near = torch.bincount(owner[rival], minlength=number)[queries.row]
         # Beyond the subgraph all score the same.
-        better, tied = near[queries.row], (self.num_entities - indptr.diff() - near)[queries.row]
+        better, tied = near.clone(), self.rivals(queries) - near
         inside = place >= 0
         self._asked, self._inside = self._asked + len(place), self._inside + int(inside.sum())
         rows, own = _rows(owner, number), score[place[inside]]

@@ -44,6 +44,11 @@ def assemble(
     Raises:
         ConfigError: the strategy makes nothing that the encoder could read.
     """
+    if settings.groups["data"].get("inductive") is not None:
+        raise ConfigError(
+            "data.inductive names a graph of other entities, of which no vector is learned; use"
+            " task=path_reasoning"
+        )
     kind, arguments = component("encoder", settings.groups["encoder"])
     spec: dict[str, Any] = {
         "num_entities": parts.num_entities,

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property, partial
 from typing import Any, cast
 
-from kgscale.errors import ConfigError
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from kgscale.errors import ConfigError, DataError
 from kgscale.graph.known import KnownFacts
-from kgscale.inference.evaluate import RankReport, evaluate
-from kgscale.inference.paths import PathPredictor, PathRanker
+from kgscale.graph.store import GraphStore
+from kgscale.inference.evaluate import RankReport, evaluate, rank_queries
+from kgscale.inference.paths import PathPredictor, PathRanker, PathScorer
+from kgscale.metrics.negatives import among_negatives
+from kgscale.metrics.ranking import RankCounts, empty_sums, rank_sums, summarize
 from kgscale.models.reasoners import PathReasoner
 from kgscale.models.registry import build_model
 from kgscale.sampling.base import Strategy
-from kgscale.sampling.paths import PathStrategy
+from kgscale.sampling.paths import PathCutter, PathStrategy
+from kgscale.tasks import show
 from kgscale.tasks.components import build, component
 from kgscale.tasks.link_prediction import LinkTraining
 from kgscale.tasks.parts import GraphParts, some_of
 from kgscale.tasks.plan.choose import Plan, Room
 from kgscale.tasks.settings import InputSettings, RunSettings
+from kgscale.tasks.training import stored
 from kgscale.training.paths import PathReasoning
 
 
@@ -59,6 +69,54 @@ class PathTraining(LinkTraining):
         strategy = dict(self.settings.groups["strategy"])
         self.plan = Plan(strategy=strategy, need=None, why=None, room=Room.of(self.settings))
 
+    def measure(self, metrics: dict[str, Any]) -> None:
+        super().measure(metrics)
+        if self.other is not None:
+            metrics["inductive"] = {
+                split: self._elsewhere(self.other, split) for split in self.measured_splits
+            }
+
+    @cached_property
+    def other(self) -> GraphStore | None:
+        """A graph that training never saw, if there is one."""
+        source = build("data", self.settings.groups["data"])
+        if getattr(source, "inductive", None) is None:
+            return None
+        with show.busy(self.console, "reading the other graph") as tell:
+            return stored(source.inductive, self.settings, tell=tell)
+
+    def _elsewhere(self, store: GraphStore, split: str) -> dict[str, Any]:
+        """Metrics on a graph that training never saw: full, and among random negatives."""
+        reasoner = self.module.model.on(same_relations(store, self.store))
+        cutter = PathCutter(store.adjacency(), **self.spec["paths"])
+        ranker = PathRanker(
+            PathScorer(reasoner, cutter),
+            KnownFacts(store.adjacency(known=True)),
+            num_entities=store.num_entities,
+        )
+        sums, found, rivals = empty_sums(1), [], []
+        with show.busy(self.console, f"ranking {split} of the other graph"):
+            for queries in rank_queries(store.triples(split), store.num_relations):
+                counts = ranker(queries)
+                found.append(counts)
+                rivals.append(ranker.rivals(queries))
+                sums += rank_sums(counts, torch.zeros_like(queries.row), 1)
+        counts = RankCounts(
+            better=torch.cat([one.better for one in found]),
+            tied=torch.cat([one.tied for one in found]),
+        )
+        return {
+            "name": store.name,
+            **summarize(sums[0]),
+            "coverage": ranker.coverage,
+            "among_negatives": among_negatives(counts, torch.cat(rivals)),
+        }
+
+    def tell(self, results: Mapping[str, Any]) -> None:
+        super().tell(results)
+        for split, found in results["metrics"].get("inductive", {}).items():
+            show.sentence(self.console, show.inductive(split, found))
+
     @cached_property
     def predictor(self) -> PathPredictor:  # type: ignore[override]
         return PathPredictor(self.module.scorer(), self.store, memory=self.settings.memory)
@@ -72,6 +130,24 @@ class PathTraining(LinkTraining):
         report = evaluate(ranker, self.store.triples(split), self.store.adjacency())
         metrics[split] = {**report.overall(), "coverage": ranker.coverage}
         return report
+
+
+def same_relations(store: GraphStore, learned: GraphStore) -> Int64[Tensor, " relation"]:
+    """The relations of a graph by their numbers in the one that was learned from.
+
+    Raises:
+        DataError: one that was never learned.
+    """
+    keys = learned.relation_keys(list(range(learned.num_relations)))
+    number = {key: at for at, key in enumerate(keys)}
+    here = store.relation_keys(list(range(store.num_relations)))
+    for key in here:
+        if key not in number:
+            raise DataError(
+                f"{store.name}: relation {key!r} is in no train triple of {learned.name}, and"
+                " nothing is learned about it; leave its triples out"
+            )
+    return torch.tensor([number[key] for key in here], dtype=torch.int64)
 
 
 def _check(settings: RunSettings) -> None:

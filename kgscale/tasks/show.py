@@ -158,6 +158,17 @@ def outcome(results: Mapping[str, Any]) -> Table:
     return table
 
 
+def inductive(split: str, found: Mapping[str, Any]) -> str:
+    """Metrics on a graph that training never saw, each with its protocol."""
+    some = found["among_negatives"]
+    return (
+        f"{split} of {printable(found['name'])}, entities never seen: full ranking MRR"
+        f" {found['mrr']:.4f}, Hits@10 {found['hits@10']:.4f}; among {some['negatives']:.0f} random"
+        f" negatives MRR {some['mrr']:.4f}, Hits@10 {some['hits@10']:.4f};"
+        f" {found['coverage']:.1%} of the answers lie in the subgraph of their head"
+    )
+
+
 def node_outcome(results: Mapping[str, Any]) -> Table:
     """Metrics of the model beside those of the most frequent class."""
     metrics = results["metrics"]

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from kgscale.data.audit import Tell, silent
+from kgscale.data.source import Source
 from kgscale.graph.propagate import Propagation, propagate
 from kgscale.graph.store import GraphStore, prepare
 from kgscale.models.registry import save_model
@@ -223,10 +224,15 @@ class Training(ABC):
 
 def prepared(settings: RunSettings, *, tell: Tell = silent) -> GraphStore:
     """The store of a run's data, built or found again."""
+    return stored(build("data", settings.groups["data"]), settings, tell=tell)
+
+
+def stored(source: Source, settings: RunSettings, *, tell: Tell = silent) -> GraphStore:
+    """The store of a source, where and how the settings say."""
     store = settings.store
     root = Path(store.root).expanduser() if store.root else default_store_root()
     return prepare(
-        build("data", settings.groups["data"]),
+        source,
         root,
         threads=settings.trainer.threads,
         memory=store.memory,

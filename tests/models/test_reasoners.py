@@ -95,6 +95,36 @@ def test_a_renamed_graph_has_the_same_scores() -> None:
     assert torch.equal(model(replace(given, entity_id=shuffled)), model(given))
 
 
+def test_a_graph_with_some_of_the_relations_has_the_same_scores() -> None:
+    """Relations 2 and 0 of ours are the first and the second there."""
+    model, given = reasoner(), batch()
+    number = torch.tensor([1, -1, 0])
+    here = torch.tensor([2, 0])
+
+    def renamed(relation: torch.Tensor) -> torch.Tensor:
+        return number[relation % RELATIONS] + 2 * (relation >= RELATIONS)
+
+    query = given.query
+    # Only questions and edges of these two.
+    kept = (given.relation % RELATIONS) != 1
+    before = torch.cat([torch.zeros(1, dtype=torch.int64), kept.long().cumsum(0)])
+    part = replace(
+        given,
+        indptr=before[given.indptr],
+        source=given.source[kept],
+        relation=given.relation[kept],
+        triple=given.triple[kept],
+        hop_edges=(int(kept.sum()),) * 3,
+        query=replace(query, relation=torch.tensor([0, 2, 3, 5, 2])),
+    )
+    there = replace(
+        part,
+        relation=renamed(part.relation.long()),
+        query=replace(part.query, relation=renamed(part.query.relation)),
+    )
+    torch.testing.assert_close(model.on(here)(there), model(part))
+
+
 def test_every_parameter_learns_on_meta_too() -> None:
     for device in ("cpu", "meta"):
         model, given = reasoner(aggregate="both").to(device), batch().to(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,15 +14,13 @@ from kgscale.errors import ConfigError
 from kgscale.tasks.runs import PathRun
 
 SMALL = (
-    "data=synthetic",
-    "data.kind=rules",
-    "data.edges=2000",
     "task.dim=16",
     "task.num_layers=3",
     "trainer.threads=1",
     "predictions.count=2",
     "predictions.pairs=20",
 )
+RULES = ("data=synthetic", "data.kind=rules", "data.edges=2000")
 Train = Callable[..., PathRun]
 
 
@@ -39,6 +38,7 @@ def train(tmp_path: Path) -> Train:
 def test_it_learns_planted_rules_and_answers(train: Train) -> None:
     """What follows by a rule from other triples is found by their path; no vector could say it."""
     run = train(
+        *RULES,
         "strategy.size=100",
         "strategy.visits=3",
         "trainer.max_epochs=4",
@@ -64,6 +64,34 @@ def test_it_learns_planted_rules_and_answers(train: Train) -> None:
     assert (run.directory / "predictions.tsv").read_text().count("\n") == 3
 
 
+def test_another_graph_is_answered_by_what_was_learned(train: Train, tmp_path: Path) -> None:
+    """Who is somebody's boss has that one as a report; entities there have other names."""
+    for folder, people in (("here", "abcdefghijklmnop"), ("there", "zyxwvutsr")):
+        (tmp_path / folder).mkdir()
+        pairs = list(itertools.pairwise(people))
+        lines = [f"{a}\tboss_of\t{b}" for a, b in pairs]
+        back = [f"{b}\treports_to\t{a}" for a, b in pairs]
+        kept = back if folder == "here" else back[:2]
+        (tmp_path / folder / "in_train.tsv").write_text("\n".join([*lines, *kept]) + "\n")
+        asked = (back if folder == "here" else back[2:])[-4:]
+        for split in ("valid", "test"):
+            (tmp_path / folder / f"in_{split}.tsv").write_text("\n".join(asked) + "\n")
+    run = train(
+        "data=triples",
+        f"data.path={tmp_path / 'here'}",
+        "data.prefix=in_",
+        f"data.inductive={{path: {tmp_path / 'there'}, prefix: in_}}",
+        "strategy.size=8",
+        "trainer.max_epochs=12",
+        "trainer.patience=12",
+        "evaluation.test=true",
+    )
+    metrics = json.loads((run.directory / "results.json").read_text())["metrics"]["inductive"]
+    assert metrics["test"]["mrr"] > 0.8
+    assert metrics["test"]["queries"] == 8
+    assert metrics["test"]["among_negatives"]["mrr"] >= metrics["test"]["mrr"]
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -74,7 +102,7 @@ def test_it_learns_planted_rules_and_answers(train: Train) -> None:
 )
 def test_what_makes_no_sense_is_refused(train: Train, override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        train(override)
+        train(*RULES, override)
 
 
 def test_other_tasks_have_no_use_for_paths() -> None:

@@ -82,6 +82,25 @@ class PathReasoner(nn.Module):
         """All are weights."""
         return []
 
+    def on(self, relation: Int64[Tensor, " other"]) -> PathReasoner:
+        """The same for another graph, whose relations are ``relation`` of this one in its order."""
+        size = 2 * self.num_relations
+        both = torch.cat([relation, relation + self.num_relations])
+        state = dict(self.state_dict())
+        for name, value in state.items():
+            if name.startswith("relation."):
+                state[name] = value.view(size, -1, *value.shape[1:])[both].flatten(0, 1)
+        state["question"] = self.question.detach()[both]
+        other = PathReasoner(
+            num_relations=len(relation),
+            dim=self.dim,
+            num_layers=self.num_layers,
+            aggregate=self.aggregate,
+            dropout=self.dropout.p,
+        )
+        other.load_state_dict(state)
+        return other.to(self.question.device).eval()
+
     def forward(self, batch: SubgraphBatch) -> Float[Tensor, " entity"]:
         """The score of every entity of the batch as an answer to the question of its subgraph."""
         query = batch.query
