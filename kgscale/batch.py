@@ -147,6 +147,11 @@ class PathQueries(Movable):
 Queries: TypeAlias = LinkQueries | NodeQueries | PathQueries
 
 
+def number_asked(query: Queries) -> int:
+    """How many questions there are."""
+    return (query.node if isinstance(query, NodeQueries) else query.relation).shape[0]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureRows(Movable):
     """The given features of those entities of a batch that have some, of one storage type."""

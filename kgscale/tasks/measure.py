@@ -18,11 +18,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from kgscale.batch import NodeQueries, PathQueries
+from kgscale.batch import number_asked
 from kgscale.errors import ConfigError, DataError, KgscaleError, ResourceError
 from kgscale.tasks.memory import Memory, anonymous_bytes, release, release_at_once
 from kgscale.tasks.parts import GraphParts
-from kgscale.tasks.plan.choose import Plan, make_plan
+from kgscale.tasks.plan.choose import Plan
 from kgscale.tasks.plan.planner import auto_of
 from kgscale.tasks.settings import RunSettings
 from kgscale.tasks.start import TASKS, threads
@@ -98,7 +98,7 @@ def plan_step(settings: Mapping[str, Any]) -> Plan:
     task, store = TASKS[checked.task.name], prepared(checked)
     task.check(store)
     unbounded = replace(checked, trainer=replace(checked.trainer, memory="1000TB"))
-    return make_plan(task.assemble, unbounded, GraphParts.of(store))
+    return task.plan_of(unbounded, GraphParts.of(store))
 
 
 def failure(what: str, code: int, said: str) -> KgscaleError:
@@ -158,11 +158,9 @@ def _measured(steps: Steps, memory: Memory, before: int) -> StepCost:
     steps.step(batch)
     seconds = time.perf_counter() - begin
     size, query, edges = batch_bytes(batch), batch.query, sum(batch.hop_edges)
-    assert not isinstance(query, PathQueries)
-    asked = query.node if isinstance(query, NodeQueries) else query.head
-    entities, seeds = batch.num_entities, asked.shape[0]
+    entities, seeds = batch.num_entities, number_asked(query)
     peak = memory.peak
-    del batch, query, asked
+    del batch, query
     release()
     base = anonymous_bytes() - steps.gradient_bytes
     return StepCost(

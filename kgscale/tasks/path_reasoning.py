@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from kgscale.errors import ConfigError, DataError
+from kgscale.errors import ConfigError, DataError, ResourceError
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.store import GraphStore
 from kgscale.inference.evaluate import RankReport, evaluate, rank_queries
@@ -26,6 +26,7 @@ from kgscale.tasks.components import build, component
 from kgscale.tasks.link_prediction import LinkTraining
 from kgscale.tasks.parts import GraphParts, some_of
 from kgscale.tasks.plan.choose import Plan, Room
+from kgscale.tasks.plan.paths import path_need
 from kgscale.tasks.settings import InputSettings, RunSettings
 from kgscale.tasks.training import stored
 from kgscale.training.paths import PathReasoning
@@ -64,10 +65,23 @@ class PathTraining(LinkTraining):
         )
         return module, strategy, {**spec, "paths": strategy.cutter.settings()}
 
-    def _plan(self) -> None:
-        """A step's size is told by ``strategy.size`` and ``batch_size``, whatever the graph."""
-        strategy = dict(self.settings.groups["strategy"])
-        self.plan = Plan(strategy=strategy, need=None, why=None, room=Room.of(self.settings))
+    @classmethod
+    def plan_of(cls, settings: RunSettings, parts: GraphParts) -> Plan:
+        """Of the strategy as it is set.
+
+        Raises:
+            ResourceError: a step doesn't fit.
+        """
+        module, strategy, _ = cls.assemble(settings, parts)
+        assert isinstance(strategy, PathStrategy)
+        need, room = path_need(strategy, module.model, settings.trainer), Room.of(settings)
+        if not room.fits(need):
+            raise ResourceError(
+                f"a step would need about {show.size(need.step.peak)}, of {room}; smaller are"
+                " strategy.batch_size, strategy.size and task.dim"
+            )
+        own = dict(settings.groups["strategy"])
+        return Plan(strategy=own, need=need, why=None, room=room)
 
     def measure(self, metrics: dict[str, Any]) -> None:
         super().measure(metrics)

@@ -22,7 +22,7 @@ from kgscale.tasks import show
 from kgscale.tasks.components import build, component
 from kgscale.tasks.directory import revision, versions, write_json
 from kgscale.tasks.parts import GraphParts, stored_features
-from kgscale.tasks.plan.choose import make_plan
+from kgscale.tasks.plan.choose import Plan, make_plan
 from kgscale.tasks.settings import RunSettings
 from kgscale.tasks.usage import Usage
 from kgscale.training.data import GraphData
@@ -59,6 +59,11 @@ class Training(ABC):
         cls, settings: RunSettings, parts: GraphParts
     ) -> tuple[GraphModule, Strategy, dict[str, Any]]:
         """Module and strategy for a graph, and the specification from which a model is rebuilt."""
+
+    @classmethod
+    def plan_of(cls, settings: RunSettings, parts: GraphParts) -> Plan:
+        """The strategy that a run takes, and what it needs."""
+        return make_plan(cls.assemble, settings, parts)
 
     @abstractmethod
     def measure(self, metrics: dict[str, Any]) -> None:
@@ -112,7 +117,7 @@ class Training(ABC):
     def _plan(self) -> None:
         """Settle the strategy; refuse what won't fit before it is begun, then propagate."""
         parts = GraphParts.of(self.store)
-        self.plan = make_plan(self.assemble, self.settings, parts)
+        self.plan = self.plan_of(self.settings, parts)
         self.settings = self.settings.with_group("strategy", self.plan.strategy)
         for line in self.plan.told():
             show.sentence(self.console, line)

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 import kgscale
-from kgscale.errors import ConfigError
+from kgscale.cli import compose
+from kgscale.errors import ConfigError, ResourceError
+from kgscale.tasks.measure import measure_step, plan_step
 from kgscale.tasks.runs import PathRun
 
 SMALL = (
@@ -108,3 +110,21 @@ def test_what_makes_no_sense_is_refused(train: Train, override: str, message: st
 def test_other_tasks_have_no_use_for_paths() -> None:
     with pytest.raises(ConfigError, match="task=path_reasoning, or strategy=subgraph"):
         kgscale.train("strategy=paths", quiet=True)
+
+
+def test_what_cannot_fit_is_refused(train: Train) -> None:
+    with pytest.raises(ResourceError, match=r"smaller are strategy\.batch_size, strategy\.size"):
+        train(*RULES, "trainer.memory=1MB")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("aggregate", ["sum", "both"])
+@pytest.mark.parametrize("size", [100, 400])
+def test_estimates_are_near_what_steps_take(aggregate: str, size: int, tmp_path: Path) -> None:
+    more = (f"reasoner.aggregate={aggregate}", f"strategy.size={size}", f"store.root={tmp_path}")
+    settings = compose.settings(
+        ["task=path_reasoning", *RULES[:2], "data.edges=20000", "trainer.threads=1", *more]
+    )
+    need = plan_step(settings).need
+    assert need is not None
+    assert 1 / 1.5 < need.step.peak / measure_step(settings).memory < 1.5
