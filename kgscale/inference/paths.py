@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from kgscale.batch import PathQueries
@@ -15,7 +15,7 @@ from kgscale.graph.store import GraphStore
 from kgscale.inference.evaluate import RankQueries
 from kgscale.inference.predict import Predictor
 from kgscale.kernels.ego import EgoSample, locate
-from kgscale.metrics.ranking import RankCounts
+from kgscale.metrics.ranking import RankCounts, empty_sums, rank_sums, summarize
 from kgscale.models.reasoners import PathReasoner
 from kgscale.sampling.paths import PathCutter, known_places
 from kgscale.types import Ids
@@ -61,23 +61,42 @@ class PathScorer:
         return Scored(sample, score)
 
 
+Rest = Callable[[Ids, Ids], Float[Tensor, "query entity"]]
+"""Scores of all entities by another model, from heads and relations."""
+
+
 class PathRanker:
-    """Ranks by a reasoner's scores; entities outside the subgraph come after all inside, tied.
+    """Ranks by a reasoner's scores; entities outside the subgraph come after all inside.
 
     Args:
         scorer: of the entities near a head.
         known: all facts, left out of the rivals of a true tail.
         num_entities: of the graph.
+        rest: puts those outside in order, which are all tied without it.
     """
 
-    def __init__(self, scorer: PathScorer, known: KnownFacts, *, num_entities: int) -> None:
+    def __init__(
+        self,
+        scorer: PathScorer,
+        known: KnownFacts,
+        *,
+        num_entities: int,
+        rest: Rest | None = None,
+    ) -> None:
         self.scorer, self.known, self.num_entities = scorer, known, num_entities
+        self.rest = rest
         self._asked = self._inside = 0
+        self._alone = empty_sums(1)
 
     def rivals(self, queries: RankQueries) -> Int64[Tensor, " target"]:
         """How many entities are no known tails, for every true tail."""
         indptr, _ = self.known.tails(queries.head, queries.relation)
         return (self.num_entities - indptr.diff())[queries.row]
+
+    @property
+    def alone(self) -> dict[str, float]:
+        """Metrics so far as they would be without ``rest``."""
+        return summarize(self._alone[0])
 
     @property
     def coverage(self) -> float:
@@ -109,7 +128,33 @@ class PathRanker:
         same = (score[entity] == own[target]) & entity_rival
         better[inside] = torch.bincount(target[above], minlength=int(inside.sum()))
         tied[inside] = torch.bincount(target[same], minlength=int(inside.sum()))
+        self._alone += rank_sums(
+            RankCounts(better=better, tied=tied), torch.zeros_like(queries.row), 1
+        )
+        if self.rest is not None and not inside.all():
+            seen = torch.zeros(number, self.num_entities, dtype=torch.bool)
+            seen[owner, sample.entity_id] = True
+            above, same = self._beyond(self.rest, queries, seen, ~inside)
+            better[~inside], tied[~inside] = near[~inside] + above, same
         return RankCounts(better=better, tied=tied)
+
+    def _beyond(
+        self,
+        rest: Rest,
+        queries: RankQueries,
+        seen: Bool[Tensor, "query entity"],
+        which: Bool[Tensor, " target"],
+    ) -> tuple[Int64[Tensor, " outside"], Int64[Tensor, " outside"]]:
+        """How many entities beyond the subgraph the other model puts above a tail, or beside it."""
+        indptr, tails = self.known.tails(queries.head, queries.relation)
+        seen[torch.arange(len(queries.head)).repeat_interleave(indptr.diff()), tails] = True
+        score = rest(queries.head, queries.relation)
+        row, tail = queries.row[which], queries.tail[which]
+        own = score[row, tail][:, None]
+        rival = ~seen[row]
+        above = (score[row] > own) & rival
+        same = (score[row] == own) & rival
+        return above.sum(dim=1), same.sum(dim=1)
 
 
 def parts(queries: RankQueries) -> Iterator[RankQueries]:

@@ -156,16 +156,22 @@ class VectorPredictor(Predictor):
         super().__init__(store, memory=memory)
         self.vectors, self.decoder = vectors, decoder
 
-    @torch.no_grad()
     def probabilities(
         self, entity: Int64[Tensor, " query"], relation: Int64[Tensor, " query"]
     ) -> Float[Tensor, "query entity"]:
         """Softmax over all entities."""
+        return self.scores(entity, relation).softmax(dim=1)
+
+    @torch.no_grad()
+    def scores(
+        self, entity: Int64[Tensor, " query"], relation: Int64[Tensor, " query"]
+    ) -> Float[Tensor, "query entity"]:
+        """Of all entities; ``relation`` may be reciprocal."""
         device = self.vectors.entity.device
         question = self.decoder.query(
             self.vectors.entity[entity.to(device)], self.vectors.relation[relation.to(device)]
         )
-        return self.decoder.compare(question, self.vectors.entity).softmax(dim=1).cpu()
+        return self.decoder.compare(question, self.vectors.entity).cpu()
 
 
 def _sample(total: int, count: int, generator: torch.Generator) -> Int64[Tensor, " chosen"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -14,7 +15,7 @@ from kgscale.errors import ConfigError, DataError, ResourceError
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.store import GraphStore
 from kgscale.inference.evaluate import RankReport, evaluate, rank_queries
-from kgscale.inference.paths import PathPredictor, PathRanker, PathScorer
+from kgscale.inference.paths import PathPredictor, PathRanker, PathScorer, Rest
 from kgscale.metrics.negatives import among_negatives
 from kgscale.metrics.ranking import RankCounts, empty_sums, rank_sums, summarize
 from kgscale.models.reasoners import PathReasoner
@@ -27,6 +28,7 @@ from kgscale.tasks.link_prediction import LinkTraining
 from kgscale.tasks.parts import GraphParts, some_of
 from kgscale.tasks.plan.choose import Plan, Room
 from kgscale.tasks.plan.paths import path_need
+from kgscale.tasks.runs import LinkRun, PathRun, open_run
 from kgscale.tasks.settings import InputSettings, RunSettings
 from kgscale.tasks.training import stored
 from kgscale.training.paths import PathReasoning
@@ -140,10 +142,33 @@ class PathTraining(LinkTraining):
             self.module.scorer(),
             KnownFacts(self.store.adjacency(known=True)),
             num_entities=self.store.num_entities,
+            rest=self.rest,
         )
         report = evaluate(ranker, self.store.triples(split), self.store.adjacency())
         metrics[split] = {**report.overall(), "coverage": ranker.coverage}
+        if self.rest is not None:
+            metrics[split]["without_rest"] = ranker.alone
         return report
+
+    @cached_property
+    def rest(self) -> Rest | None:
+        """Scores of another model for what subgraphs don't hold, if a run of one is named."""
+        name = self.settings.evaluation.rest
+        if name is None:
+            return None
+        run = open_run(Path(name).expanduser(), memory=self.settings.memory)
+        if not isinstance(run, LinkRun) or isinstance(run, PathRun):
+            raise ConfigError(f"evaluation.rest={name} is no run of link prediction")
+        if run.store.fingerprint != self.store.fingerprint:
+            raise ConfigError(
+                f"evaluation.rest={name} was trained on another graph, {run.store.name}; train it"
+                f" on {self.store.name}"
+            )
+        return run.predictor.scores
+
+    def set_up(self) -> None:
+        super().set_up()
+        _ = self.rest  # a wrong one is told before hours of training
 
 
 def same_relations(store: GraphStore, learned: GraphStore) -> Int64[Tensor, " relation"]:

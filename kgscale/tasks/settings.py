@@ -53,6 +53,7 @@ class StoreSettings:
 class EvaluationSettings:
     test: bool = False
     validate_on: int | None = None
+    rest: str | None = None
     memory: int = 256
 
     def __post_init__(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from kgscale.graph.known import KnownFacts
 from kgscale.inference.evaluate import RankQueries
 from kgscale.inference.paths import PathRanker, PathScorer
+from kgscale.metrics.ranking import rank_sums, summarize
 from kgscale.models.reasoners import PathReasoner
 from kgscale.sampling.paths import PathCutter
 from tests.graphs import adjacency, random_triples
@@ -16,7 +18,9 @@ TRIPLES = random_triples(80, num_entities=ENTITIES, num_relations=RELATIONS)
 GRAPH = adjacency(TRIPLES, num_entities=ENTITIES, num_relations=RELATIONS)
 
 
-def test_ranks_equal_counting(monkeypatch: object) -> None:
+@pytest.mark.parametrize("with_rest", [False, True])
+def test_ranks_equal_counting(with_rest: bool) -> None:
+    """What another model orders comes after all that the subgraph holds."""
     generator = torch.Generator().manual_seed(0)
     model = PathReasoner(num_relations=RELATIONS, dim=4, num_layers=2, generator=generator)
     scorer = PathScorer(model, PathCutter(GRAPH, size=8))
@@ -24,16 +28,31 @@ def test_ranks_equal_counting(monkeypatch: object) -> None:
     head, row = torch.unique(TRIPLES[:, :2], dim=0, return_inverse=True)
     row, order = row.sort(stable=True)
     queries = RankQueries(head=head[:, 0], relation=head[:, 1], row=row, tail=TRIPLES[order, 2])
-    counts = PathRanker(scorer, known, num_entities=ENTITIES)(queries)
+    rest = torch.randn(ENTITIES, 2 * RELATIONS, ENTITIES, generator=generator)
+    ranker = PathRanker(
+        scorer,
+        known,
+        num_entities=ENTITIES,
+        rest=(lambda head, relation: rest[head, relation]) if with_rest else None,
+    )
+    counts = ranker(queries)
     outside = 0
     for at, (query, tail) in enumerate(zip(row.tolist(), queries.tail.tolist(), strict=True)):
         sample, score = scorer(queries.head[query : query + 1], queries.relation[query : query + 1])
         scores = dict(zip(sample.entity_id.tolist(), score.tolist(), strict=True))
         _, facts = known.tails(queries.head[query : query + 1], queries.relation[query : query + 1])
         rivals = [e for e in range(ENTITIES) if e not in facts.tolist()]
-        mine = scores.get(tail, -torch.inf)
-        other = [scores.get(e, -torch.inf) for e in rivals]
+        beyond = rest[int(queries.head[query]), int(queries.relation[query])] * 1e-3 - 1e3
+        if not with_rest:
+            beyond = torch.full_like(beyond, -1e3)
+        mine = scores.get(tail, float(beyond[tail]))
+        other = [scores.get(e, float(beyond[e])) for e in rivals]
         assert counts.better[at] == sum(value > mine + 1e-6 for value in other)
         assert counts.tied[at] == sum(value == mine or abs(value - mine) <= 1e-6 for value in other)
         outside += tail not in scores
     assert 0 < outside < len(row)
+    assert ranker.coverage == pytest.approx(1 - outside / len(row))
+    if with_rest:
+        plain = PathRanker(scorer, known, num_entities=ENTITIES)
+        expected = summarize(rank_sums(plain(queries), torch.zeros_like(row), 1)[0])
+        assert ranker.alone == pytest.approx(expected)

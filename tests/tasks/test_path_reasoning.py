@@ -112,6 +112,21 @@ def test_other_tasks_have_no_use_for_paths() -> None:
         kgscale.train("strategy=paths", quiet=True)
 
 
+def test_another_run_orders_what_subgraphs_lack(train: Train, tmp_path: Path) -> None:
+    own = (f"root={tmp_path / 'outputs'}", f"store.root={tmp_path / 'stores'}", *RULES)
+    short = ("trainer.max_epochs=1", "trainer.threads=1", "predictions.count=0")
+    vectors = kgscale.train(*own, *short, "encoder.dim=8", quiet=True)
+    few = ("strategy.size=5", "strategy.visits=20")
+    run = train(*RULES, *short, *few, f"evaluation.rest={vectors.directory}")
+    valid = json.loads((run.directory / "results.json").read_text())["metrics"]["valid"]
+    assert valid["coverage"] < 0.9
+    assert valid["mean_rank"] < valid["without_rest"]["mean_rank"]
+    with pytest.raises(ConfigError, match="is no run of link prediction"):
+        train(*RULES, *short, *few, f"evaluation.rest={run.directory}")
+    with pytest.raises(ConfigError, match="was trained on another graph"):
+        train(*RULES, "data.seed=1", *short, *few, f"evaluation.rest={vectors.directory}")
+
+
 def test_what_cannot_fit_is_refused(train: Train) -> None:
     with pytest.raises(ResourceError, match=r"smaller are strategy\.batch_size, strategy\.size"):
         train(*RULES, "trainer.memory=1MB")
