@@ -8,8 +8,11 @@ from torch import Tensor
 
 from kgscale.batch import Queries, SubgraphBatch
 from kgscale.graph.adjacency import Adjacency
+from kgscale.graph.reciprocal import inverse
+from kgscale.kernels.ego import HiddenRows, find_edges
 from kgscale.kernels.induce import Induced
-from kgscale.kernels.sample import NeighborSample, hide_edges
+from kgscale.kernels.sample import NeighborSample, expand_runs, hide_edges
+from kgscale.types import Ids, Triples
 
 
 def hide_asked(
@@ -81,4 +84,35 @@ def hide_within(
         hop_edges=(edges,) * num_layers,
         query=query,
         degree=degree,
+    )
+
+
+def asked_edges(graph: Adjacency, asked: Triples) -> Int64[Tensor, "triple 2"]:
+    """The edges of asked triples in both directions, -1 for one that the graph doesn't have."""
+    head, relation, tail = asked.unbind(dim=1)
+    back = inverse(relation, num_relations=graph.num_relations)
+    arrays = graph.indptr, graph.source, graph.relation
+    there = find_edges(*arrays, origin=head, edge_type=relation, target=tail)
+    other = find_edges(*arrays, origin=tail, edge_type=back, target=head)
+    return torch.stack([there, other], dim=1)
+
+
+def edges_between(graph: Adjacency, head: Ids, tail: Ids) -> HiddenRows:
+    """All edges that join two entities, in both directions, row by row.
+
+    Looked for among those of the one with fewer.
+    """
+    indptr = graph.indptr.long()
+    few = torch.where(indptr.diff()[head] <= indptr.diff()[tail], head, tail)
+    other = head + tail - few
+    edge, row = expand_runs(indptr[few], indptr[few + 1])
+    joins = graph.source[edge].long() == other[row]
+    edge, row = edge[joins], row[joins]
+    back = inverse(graph.relation[edge].long(), num_relations=graph.num_relations)
+    arrays = graph.indptr, graph.source, graph.relation
+    reverse = find_edges(*arrays, origin=few[row], edge_type=back, target=other[row])
+    count = 2 * torch.bincount(row, minlength=len(head))
+    return HiddenRows(
+        torch.cat([count.new_zeros(1), count.cumsum(0)]),
+        torch.stack([edge, reverse], dim=1).flatten(),
     )

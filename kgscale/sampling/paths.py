@@ -13,10 +13,11 @@ from kgscale.errors import ConfigError
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.reciprocal import inverse
-from kgscale.kernels.ego import EgoSample, HiddenRows, ego_subgraphs, find_edges, locate
-from kgscale.kernels.sample import expand_runs
+from kgscale.kernels.ego import EgoSample, HiddenRows, ego_subgraphs, locate
 from kgscale.sampling.base import share
+from kgscale.sampling.leakage import asked_edges, edges_between
 from kgscale.sampling.queries import mix_seed
+from kgscale.sampling.subgraph import check_walk
 from kgscale.types import Ids, Triples
 
 Hide = Literal["edge", "pair"]
@@ -37,10 +38,7 @@ class PathCutter:
     ) -> None:
         if size < 2:
             raise ConfigError(f"strategy.size needs an int of at least 2, got {size}")
-        if not 0 < restart < 1:
-            raise ConfigError(f"strategy.restart needs a chance in (0, 1), got {restart}")
-        if not 0 < tolerance < 1:
-            raise ConfigError(f"strategy.tolerance needs a number in (0, 1), got {tolerance}")
+        check_walk(restart, tolerance)
         self.graph, self.size = graph, size
         self.restart, self.tolerance = restart, tolerance
 
@@ -216,27 +214,7 @@ class PathStrategy:
         return torch.stack([head, relation, graph.source[edge].long()], dim=1)
 
     def _hidden(self, asked: Triples) -> HiddenRows:
-        head, relation, tail = asked.unbind(dim=1)
         if self.hide == "pair":
-            return self._between(head, tail)
-        back = inverse(relation, num_relations=self.graph.num_relations)
-        arrays = self.graph.indptr, self.graph.source, self.graph.relation
-        there = find_edges(*arrays, origin=head, edge_type=relation, target=tail)
-        other = find_edges(*arrays, origin=tail, edge_type=back, target=head)
-        edge = torch.stack([there, other], dim=1).flatten()
+            return edges_between(self.graph, asked[:, 0], asked[:, 2])
+        edge = asked_edges(self.graph, asked).flatten()
         return HiddenRows(torch.arange(0, len(edge) + 1, 2), edge)
-
-    def _between(self, head: Ids, tail: Ids) -> HiddenRows:
-        """All edges that join two entities: looked for among those of the one with fewer."""
-        indptr = self.graph.indptr.long()
-        few = torch.where(indptr.diff()[head] <= indptr.diff()[tail], head, tail)
-        other = head + tail - few
-        edge, row = expand_runs(indptr[few], indptr[few + 1])
-        joins = self.graph.source[edge].long() == other[row]
-        edge, row = edge[joins], row[joins]
-        arrays = self.graph.indptr, self.graph.source, self.graph.relation
-        back = inverse(self.graph.relation[edge].long(), num_relations=self.graph.num_relations)
-        reverse = find_edges(*arrays, origin=few[row], edge_type=back, target=other[row])
-        pairs = torch.stack([edge, reverse], dim=1).flatten()
-        count = 2 * torch.bincount(row, minlength=len(head))
-        return HiddenRows(torch.cat([count.new_zeros(1), count.cumsum(0)]), pairs)

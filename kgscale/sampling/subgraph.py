@@ -7,9 +7,9 @@ import torch
 from kgscale.batch import LinkQueries, SubgraphBatch
 from kgscale.errors import ConfigError
 from kgscale.graph.adjacency import Adjacency
-from kgscale.graph.reciprocal import inverse
-from kgscale.kernels.ego import EgoSample, HiddenRows, Method, coverage, ego_subgraphs, find_edges
+from kgscale.kernels.ego import EgoSample, HiddenRows, Method, coverage, ego_subgraphs
 from kgscale.sampling.base import SeedStrategy
+from kgscale.sampling.leakage import asked_edges
 from kgscale.sampling.questions import Asked, Candidates, LinkQuestions, Positions, Questions
 
 
@@ -61,10 +61,7 @@ class SubgraphStrategy(SeedStrategy):
         for name, value in (("size", size), ("hops", hops), ("fanout", fanout)):
             if value < 1:
                 raise ConfigError(f"strategy.{name} needs a positive int, got {value}")
-        if not 0 < restart < 1:
-            raise ConfigError(f"strategy.restart needs a chance in (0, 1), got {restart}")
-        if not 0 < tolerance < 1:
-            raise ConfigError(f"strategy.tolerance needs a number in (0, 1), got {tolerance}")
+        check_walk(restart, tolerance)
         self.graph, self.num_layers, self.size, self.method = graph, num_layers, size, method
         self.restart, self.tolerance = restart, tolerance
         self.hops, self.fanout = hops, fanout
@@ -96,13 +93,7 @@ class SubgraphStrategy(SeedStrategy):
     def _sample(self, asked: Asked, *, seed: int) -> EgoSample:
         graph = self.graph
         arrays = graph.indptr, graph.source, graph.relation
-        head, relation, tail = asked.hidden.unbind(dim=1)
-        back = inverse(relation, num_relations=graph.num_relations)
-        both = [
-            find_edges(*arrays, origin=head, edge_type=relation, target=tail),
-            find_edges(*arrays, origin=tail, edge_type=back, target=head),
-        ]
-        hidden = torch.cat(both)
+        hidden = asked_edges(graph, asked.hidden).flatten()
         return ego_subgraphs(
             *arrays,
             asked.seeds,
@@ -128,3 +119,11 @@ class SubgraphStrategy(SeedStrategy):
         answer = asked.seeds[query.answer]
         found = coverage(sample.owner, sample.entity_id, query.head[query.answer_query], answer)
         return {"answers_covered": float(found.double().mean())}
+
+
+def check_walk(restart: float, tolerance: float) -> None:
+    """Settings of personalised PageRank."""
+    if not 0 < restart < 1:
+        raise ConfigError(f"strategy.restart needs a chance in (0, 1), got {restart}")
+    if not 0 < tolerance < 1:
+        raise ConfigError(f"strategy.tolerance needs a number in (0, 1), got {tolerance}")
