@@ -28,10 +28,11 @@ def draw(outcomes: Sequence[Outcome], file: Path) -> None:
     for number, outcome in enumerate(trained):
         # A panel may lack one, and both should have the same colours.
         look = {"label": outcome.strategy, "color": f"C{number}"}
-        _learning(left, outcome, look)
+        mark = MARKS[number % len(MARKS)]
+        _learning(left, outcome, look, mark)
         points = memory_points(outcome)
         at, used = [triples for triples, _ in points], [bytes_ / MIB for _, bytes_ in points]
-        right.plot(at, used, marker=MARKS[number % len(MARKS)], **look)
+        right.plot(at, used, marker=mark, **look)
     left.set_xlabel("minutes of training, validations included")
     left.set_ylabel(f"validation {word(trained[0].records[0].metric)}")
     left.set_title("what is learned")
@@ -53,8 +54,11 @@ def memory_points(outcome: Outcome) -> list[tuple[int, int]]:
     return sorted((cost.triples, cost.memory) for cost in measured if cost is not None)
 
 
-def _learning(panel: Any, outcome: Outcome, look: Mapping[str, str]) -> None:
-    """The mean over seeds of the best so far, and its range."""
+def _learning(panel: Any, outcome: Outcome, look: Mapping[str, str], mark: str) -> None:
+    """The mean over seeds of the best so far, and its range; in the end, that of each seed's end.
+
+    The curve goes on while all seeds do; what a seed finds in its last validation may come later.
+    """
     curves = [record.curve for record in outcome.records if record.curve]
     if not curves:
         return
@@ -63,6 +67,9 @@ def _learning(panel: Any, outcome: Outcome, look: Mapping[str, str]) -> None:
     time = np.linspace(first, max(first, last), POINTS)
     best = np.stack([_best_so_far(curve, time) for curve in curves])
     panel.plot(time, best.mean(axis=0), **look)
+    end = np.mean([curve[-1][0] for curve in curves])
+    final = np.mean([max(value for _, value in curve) for curve in curves])
+    panel.plot([end], [final], marker=mark, color=look["color"])
     low, high = best.min(axis=0), best.max(axis=0)
     panel.fill_between(time, low, high, alpha=0.15, color=look["color"], linewidth=0)
 

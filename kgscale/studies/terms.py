@@ -55,7 +55,10 @@ class Terms:
             **{name: value for name, value in own.items() if name != "strategy"},
         }
         component("strategy", composed["strategy"])
-        composed["encoder"] = _encoder(composed["encoder"], default["encoder"])
+        configured = composed["encoder"]
+        composed["encoder"] = _encoder(configured, default["encoder"])
+        if composed["encoder"] is not configured and _reads_maps(composed["encoder"]):
+            _move_inputs(composed, own)
         return composed
 
     def _default(self, option: str, composed: Settings) -> Settings:
@@ -80,12 +83,23 @@ class Terms:
 
 def _encoder(configured: Settings, default: Settings) -> Settings:
     """The default only where one reads maps and the other messages."""
-    kind, _ = component("encoder", configured)
-    fitting, _ = component("encoder", default)
-    if issubclass(kind, MapEncoder) == issubclass(fitting, MapEncoder):
+    if _reads_maps(configured) == _reads_maps(default):
         return configured
     same = configured.keys() & default.keys() & set(SAME)
     return {**default, **{name: configured[name] for name in same}}
+
+
+def _reads_maps(encoder: Settings) -> bool:
+    return issubclass(component("encoder", encoder)[0], MapEncoder)
+
+
+def _move_inputs(composed: Settings, own: Mapping[str, Any]) -> None:
+    """What is done to features goes to where an encoder of maps has it."""
+    inputs = composed["inputs"]
+    composed["encoder"] = {**composed["encoder"], "input_dropout": inputs["dropout"]}
+    if inputs["normalize"] and "normalize_rows" not in own:
+        composed["strategy"] = {**composed["strategy"], "normalize_rows": True}
+    composed["inputs"] = {**inputs, "dropout": 0.0, "normalize": False}
 
 
 def with_parts(settings: Settings, growth: float) -> Settings:

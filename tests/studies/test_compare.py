@@ -22,6 +22,7 @@ from kgscale.studies.summary import as_csv, as_table, rows_of, target_of
 from kgscale.studies.terms import Settings, with_parts
 from kgscale.tasks import show
 from kgscale.tasks.measure import StepCost
+from kgscale.tasks.start import rehearse
 
 COST = StepCost(
     triples=10,
@@ -117,6 +118,18 @@ def under(strategy: str, *arguments: str, **own: dict[str, object]) -> Settings:
     """The settings of a strategy in a comparison with these overrides."""
     wanted = CompareSettings(strategies=["neighbor", *own], seeds=[0], minutes=1.0, own=own)
     return terms_of(arguments, wanted).settings(strategy)
+
+
+def test_what_is_done_to_features_is_done_in_maps_too() -> None:
+    inputs = ("inputs.dropout=0.3", "inputs.normalize=true")
+    precomputed = under("precomputed", *NODES, *inputs)
+    assert precomputed["encoder"]["input_dropout"] == 0.3
+    assert precomputed["strategy"]["normalize_rows"] is True
+    assert precomputed["inputs"] == {"learned": "missing", "dropout": 0.0, "normalize": False}
+    rehearse(precomputed)
+    assert under("cluster", *NODES, *inputs)["inputs"]["dropout"] == 0.3
+    kept = under("precomputed", *NODES, *inputs, precomputed={"normalize_rows": False})
+    assert kept["strategy"]["normalize_rows"] is False
 
 
 def test_settings_of_the_task_reach_every_strategy() -> None:
