@@ -31,6 +31,18 @@ class Scored(NamedTuple):
     score: Float[Tensor, " entity"]
 
 
+def questions(sample: EgoSample, relation: Int64[Tensor, " query"]) -> PathQueries:
+    """Questions without answers, about the subgraphs of their heads."""
+    nothing = relation[:0]
+    return PathQueries(
+        relation=relation,
+        owner=sample.owner.long(),
+        answer=nothing,
+        known=nothing,
+        step_answers=1,
+    )
+
+
 class PathScorer:
     """Scores of the entities that lie near a question's head.
 
@@ -45,15 +57,8 @@ class PathScorer:
     @torch.no_grad()
     def __call__(self, head: Ids, relation: Ids) -> Scored:
         sample = self.cutter.sample(head)
-        query = PathQueries(
-            relation=relation,
-            owner=sample.owner.long(),
-            answer=relation[:0],
-            known=relation[:0],
-            step_answers=1,
-        )
         model = self.reasoner
-        batch = self.cutter.batch(sample, query, num_layers=model.num_layers)
+        batch = self.cutter.batch(sample, questions(sample, relation), num_layers=model.num_layers)
         training = model.training
         model.eval()
         score = model(batch.to(model.question.device)).cpu()

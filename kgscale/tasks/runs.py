@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ from kgscale.graph.store import GraphStore
 from kgscale.inference.classify import Labeller, evaluate_nodes
 from kgscale.inference.embed import GraphVectors, embed_graph
 from kgscale.inference.evaluate import Ranker, RankReport, evaluate, model_ranker
+from kgscale.inference.explain_paths import best_paths
 from kgscale.inference.paths import PathPredictor, PathRanker, PathScorer
 from kgscale.inference.predict import Prediction, VectorPredictor, table
 from kgscale.models.encoders.precomputed import MapEncoder
@@ -101,7 +102,11 @@ class LinkRun(Run):
             raise ConfigError(
                 f"predict needs relation=… beside head=… or tail=… here, got {_told(asked)}"
             )
-        return table(self.answers(k=k, **asked), self.store)
+        return self.columns(self.answers(k=k, **asked), backwards=asked.get("head") is None)
+
+    def columns(self, found: Sequence[Prediction], *, backwards: bool) -> Columns:
+        """Of answers, which are heads if it was asked ``backwards``."""
+        return table(found, self.store)
 
     def evaluate(self, split: str = "valid") -> RankReport:
         """Full filtered ranking of a split."""
@@ -126,6 +131,31 @@ class PathRun(LinkRun):
     @cached_property
     def scorer(self) -> PathScorer:
         return PathScorer(self.model, PathCutter(self.store.adjacency(), **self.spec["paths"]))
+
+    def columns(self, found: Sequence[Prediction], *, backwards: bool) -> Columns:
+        """With the path that each answer rests on most."""
+        paths = [self._path(one, backwards) for one in found]
+        return {**super().columns(found, backwards=backwards), "path": paths}
+
+    def _path(self, one: Prediction, backwards: bool) -> str:
+        head, relation, tail = one.head, one.relation, one.tail
+        if backwards:
+            head, relation, tail = tail, relation + self.store.num_relations, head
+        found = best_paths(self.scorer, head=head, relation=relation, tail=tail, count=1)
+        return found[0].told(self.store) if found else ""
+
+    def explain(
+        self, *, head: str, relation: str, tail: str, count: int = 3
+    ) -> list[tuple[float, str]]:
+        """The paths that ``(head, relation, tail)`` rests on most, each with its weight."""
+        found = best_paths(
+            self.scorer,
+            head=self.store.find_entity(head),
+            relation=self.store.find_relation(relation),
+            tail=self.store.find_entity(tail),
+            count=count,
+        )
+        return [(path.weight, path.told(self.store)) for path in found]
 
     @cached_property
     def predictor(self) -> PathPredictor:  # type: ignore[override]

@@ -277,11 +277,15 @@ def predictions(columns: Mapping[str, Sequence[Any]], title: str) -> Table:
     table.add_column("probability", justify="right", overflow="fold")
     if mark:
         table.add_column("known")
+    if "path" in columns:
+        table.add_column("best path", overflow="fold")
     for row in range(len(columns["head"])):
         cells = [str(columns["rank"][row])]
         cells += [_named(columns, kind, row) for kind in ("head", "relation", "tail")]
         cells.append(f"{columns['score'][row]:.3f}")
-        table.add_row(*cells, *(["yes" if columns["known"][row] else "new"] if mark else []))
+        cells += ["yes" if columns["known"][row] else "new"] if mark else []
+        cells += [printable(columns["path"][row])] if "path" in columns else []
+        table.add_row(*cells)
     return table
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float, Int64
@@ -15,6 +15,16 @@ from kgscale.models.linear import glorot_linear
 
 Aggregate = Literal["sum", "mean", "both"]
 SUMS: Final[dict[str, int]] = {"sum": 1, "mean": 1, "both": 2}
+
+
+class Layer(NamedTuple):
+    """What a layer reads and makes."""
+
+    x: Float[Tensor, "entity dim"]
+    vector: Float[Tensor, "relation dim"]
+    """Of every question and relation, question by question."""
+    message: Float[Tensor, "entity dim"]
+    """The sum over an entity's edges."""
 
 
 class PathReasoner(nn.Module):
@@ -103,6 +113,15 @@ class PathReasoner(nn.Module):
 
     def forward(self, batch: SubgraphBatch) -> Float[Tensor, " entity"]:
         """The score of every entity of the batch as an answer to the question of its subgraph."""
+        score: Tensor = self._run(batch, None)
+        return score
+
+    def trace(self, batch: SubgraphBatch) -> tuple[Float[Tensor, " entity"], list[Layer]]:
+        """The scores, and what every layer made on the way, with its graph of gradients."""
+        layers: list[Layer] = []
+        return self._run(batch, layers), layers
+
+    def _run(self, batch: SubgraphBatch, layers: list[Layer] | None) -> Tensor:
         query = batch.query
         assert isinstance(query, PathQueries)
         question, owner = self.question[query.relation], query.owner
@@ -111,8 +130,8 @@ class PathReasoner(nn.Module):
         weight = torch.ones_like(edge_type, dtype=torch.float32)
         # The start counts as one message more.
         share = 1 / (1 + batch.indptr.diff().to(x.dtype))[:, None]
-        for layer in range(self.num_layers):
-            vector = self.relation_vectors(layer, question)
+        for number in range(self.num_layers):
+            vector = self.relation_vectors(number, question)
             message = aggregate_compose(
                 x,
                 vector,
@@ -123,7 +142,9 @@ class PathReasoner(nn.Module):
                 compose="multiply",
                 relations_per_slot=vector.shape[0],
             )[:, 0]
-            x = self.update(layer, x, message + start, share)
+            if layers is not None:
+                layers.append(Layer(x, vector, message))
+            x = self.update(number, x, message + start, share)
         return self.score(x, question[owner])
 
     def start(self, batch: SubgraphBatch) -> Float[Tensor, "entity dim"]:
