@@ -57,7 +57,7 @@ def best_paths(
 
     An edge weighs, in a layer, the gradient of the score with respect to the message along it,
     times the message: to first order, what the score would lose without it (Zhu et al. 2021,
-    section 3.3). Paths are found by beam search over the layers.
+    section 3.3). Paths are found by beam search over the layers; none comes twice to an entity.
     """
     sample = scorer.cutter.sample(torch.tensor([head]))
     places = (sample.entity_id == tail).nonzero()[:, 0]
@@ -65,15 +65,16 @@ def best_paths(
         return []
     answer = int(places[0])
     found: dict[int, dict[tuple[int, ...], float]] = {0: {(): 0.0}}
-    target = torch.arange(len(sample.entity_id)).repeat_interleave(sample.indptr.diff())
+    row = torch.arange(len(sample.entity_id)).repeat_interleave(sample.indptr.diff())
+    source, target = sample.source.tolist(), row.tolist()
     for weight in _weights(scorer, sample, relation, answer):
         chosen = weight.topk(min(EDGES, len(weight))).indices
         longer: dict[int, dict[tuple[int, ...], float]] = {}
         for edge in chosen.tolist():
-            for path, before in found.get(int(sample.source[edge]), {}).items():
-                longer.setdefault(int(target[edge]), {})[(*path, edge)] = before + float(
-                    weight[edge]
-                )
+            goal, own = target[edge], float(weight[edge])
+            for path, before in found.get(source[edge], {}).items():
+                if goal != 0 and all(target[other] != goal for other in path):
+                    longer.setdefault(goal, {})[(*path, edge)] = before + own
         for entity, paths in longer.items():
             found[entity] = _best({**paths, **_larger(found.get(entity, {}), paths)}, BEAM)
     paths = _best({path: w for path, w in found.get(answer, {}).items() if path}, count)
@@ -82,11 +83,7 @@ def best_paths(
         Path(
             weight=weight,
             steps=tuple(
-                PathStep(
-                    int(ids[int(sample.source[edge])]),
-                    int(sample.relation[edge]),
-                    int(ids[int(target[edge])]),
-                )
+                PathStep(int(ids[source[edge]]), int(sample.relation[edge]), int(ids[target[edge]]))
                 for edge in path
             ),
         )

@@ -40,6 +40,7 @@ def test_paths_are_ways_from_head_to_answer_and_ordered() -> None:
     for path in found:
         assert 1 <= len(path.steps) <= 3
         assert path.steps[0].source == 0
+        assert len({0, *(step.target for step in path.steps)}) == len(path.steps) + 1
         assert path.steps[-1].target == 5
         for step in path.steps:
             assert (step.source, step.relation, step.target) in edges
