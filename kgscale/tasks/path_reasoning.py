@@ -168,7 +168,10 @@ class PathTraining(LinkTraining):
 
     def set_up(self) -> None:
         super().set_up()
-        _ = self.rest  # a wrong one is told before hours of training
+        # What is wrong with these is told before hours of training.
+        _ = self.rest
+        if self.other is not None:
+            same_relations(self.other, self.store)
 
 
 def same_relations(store: GraphStore, learned: GraphStore) -> Int64[Tensor, " relation"]:

@@ -116,6 +116,15 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         at_least("seed", self.seed, 0)
+        paths, nodes = (
+            self.task.name == name for name in ("path_reasoning", "node_classification")
+        )
+        for name, given, unused in (
+            ("rest", self.evaluation.rest, not paths),
+            ("validate_on", self.evaluation.validate_on, nodes),
+        ):
+            if given is not None and unused:
+                raise ConfigError(f"evaluation.{name} changes nothing with task={self.task.name}")
         if not self.root:
             raise ConfigError("root is empty: name the directory where run directories go")
 

@@ -108,6 +108,8 @@ def test_what_makes_no_sense_is_refused(train: Train, override: str, message: st
 
 
 def test_other_tasks_have_no_use_for_paths() -> None:
+    with pytest.raises(ConfigError, match=r"evaluation\.rest changes nothing with task=link"):
+        kgscale.train("evaluation.rest=somewhere", quiet=True)
     with pytest.raises(ConfigError, match="task=path_reasoning, or strategy=subgraph"):
         kgscale.train("strategy=paths", quiet=True)
 

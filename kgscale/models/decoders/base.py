@@ -31,6 +31,8 @@ class Decoder(nn.Module, ABC):
     symmetric: ClassVar[bool]
     """Whether head and tail can be exchanged without changing the score."""
     extra_vectors: ClassVar[int] = 0
+    is_complex: ClassVar[bool] = False
+    """Whether a vector holds real parts and then as many imaginary ones."""
 
     def __init__(
         self,
@@ -43,6 +45,9 @@ class Decoder(nn.Module, ABC):
         super().__init__()
         if not 0 <= dropout < 1:
             raise ConfigError(f"decoder.dropout needs a share in [0, 1), got {dropout}")
+        if self.is_complex and dim % 2:
+            name = type(self).__name__.lower()
+            raise ConfigError(f"decoder={name} needs an even encoder.dim, got {dim}")
         self.dim, self.dropout = dim, nn.Dropout(dropout)
         self.extra = None
         if self.extra_vectors:
@@ -103,7 +108,7 @@ class Decoder(nn.Module, ABC):
 
     def penalty_modulus(self, vector: Float[Tensor, "*row dim"]) -> Float[Tensor, "*row part"]:
         """The moduli whose cubes the nuclear 3-norm sums."""
-        return vector.abs()
+        return complex_modulus(vector) if self.is_complex else vector.abs()
 
 
 class ProductDecoder(Decoder):
@@ -125,12 +130,6 @@ class ProductDecoder(Decoder):
     @property
     def is_product(self) -> bool:
         return True
-
-
-def require_even(name: str, dim: int) -> None:
-    """Complex vectors of ``dim`` numbers need an even one."""
-    if dim % 2:
-        raise ConfigError(f"decoder={name} needs an even encoder.dim, got {dim}")
 
 
 def complex_product(

@@ -10,9 +10,7 @@ from torch import Tensor, nn
 
 from kgscale.models.decoders.base import (
     ProductDecoder,
-    complex_modulus,
     complex_product,
-    require_even,
 )
 
 Vectors: TypeAlias = Float[Tensor, "*batch dim"]
@@ -38,17 +36,7 @@ class ComplEx(ProductDecoder):
     """
 
     symmetric = False
-
-    def __init__(
-        self,
-        *,
-        dim: int,
-        num_relations: int = 0,
-        dropout: float = 0.0,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__(dim=dim, dropout=dropout)
-        require_even("complex", dim)
+    is_complex = True
 
     def query(self, head: Vectors, relation: Vectors) -> Vectors:
         return complex_product(head, relation)
@@ -56,9 +44,6 @@ class ComplEx(ProductDecoder):
     def pair(self, head: Vectors, tail: Vectors) -> Vectors:
         real, imaginary = head.chunk(2, dim=-1)
         return complex_product(torch.cat([real, -imaginary], dim=-1), tail)
-
-    def penalty_modulus(self, vector: Float[Tensor, "*row dim"]) -> Float[Tensor, "*row part"]:
-        return complex_modulus(vector)
 
 
 class TuckER(ProductDecoder):

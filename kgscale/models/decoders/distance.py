@@ -17,7 +17,6 @@ from kgscale.models.decoders.base import (
     Decoder,
     complex_modulus,
     complex_product,
-    require_even,
 )
 from kgscale.types import Candidates, Questions, Scores
 
@@ -85,11 +84,8 @@ class DistanceDecoder(Decoder):
         return -self.length(self.difference(query[:, None], candidate[None]))
 
 
-class TransE(DistanceDecoder):
-    """Score ``-|h + r - t|`` (Bordes et al. 2013). Not symmetric, unless ``r`` is zero."""
-
-    def query(self, head: Rows, relation: Relations) -> Rows:
-        return head + relation
+class PlainDecoder(DistanceDecoder):
+    """Score ``-|a - t|`` with a vector ``a`` of the question."""
 
     def difference(self, query: Tensor, tail: Tensor) -> Tensor:
         return query - tail
@@ -97,46 +93,34 @@ class TransE(DistanceDecoder):
     def squares(self, query: Questions, candidate: Candidates) -> Scores:
         return cross(query, candidate)
 
+
+class TransE(PlainDecoder):
+    """Score ``-|h + r - t|`` (Bordes et al. 2013). Not symmetric, unless ``r`` is zero."""
+
+    def query(self, head: Rows, relation: Relations) -> Rows:
+        return head + relation
+
     def _far(self, query: Questions, candidate: Candidates) -> Scores:
         return -torch.cdist(query, candidate, p=1.0)
 
 
-class RotatE(DistanceDecoder):
+class RotatE(PlainDecoder):
     """Score ``-sum_i |h_i r_i - t_i|`` of complex vectors, ``|r_i| = 1`` (Sun et al. 2019).
 
     A relation turns each number by the angle of its vector's. Not symmetric, unless the angles
     are multiples of pi. ``norm=2`` takes the root of the sum of squares instead.
     """
 
-    def __init__(
-        self,
-        *,
-        dim: int,
-        num_relations: int = 0,
-        dropout: float = 0.0,
-        norm: int = 1,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__(dim=dim, dropout=dropout, norm=norm)
-        require_even("rotate", dim)
+    is_complex = True
 
     def query(self, head: Rows, relation: Relations) -> Rows:
         modulus = complex_modulus(relation)
         return complex_product(head, relation / torch.cat([modulus, modulus], dim=-1))
 
-    def difference(self, query: Tensor, tail: Tensor) -> Tensor:
-        return query - tail
-
     def length(self, difference: Float[Tensor, "*row dim"]) -> Float[Tensor, "*row"]:
         if self.norm == 1:
             return complex_modulus(difference).sum(dim=-1)
         return super().length(difference)
-
-    def squares(self, query: Questions, candidate: Candidates) -> Scores:
-        return cross(query, candidate)
-
-    def penalty_modulus(self, vector: Float[Tensor, "*row dim"]) -> Float[Tensor, "*row part"]:
-        return complex_modulus(vector)
 
 
 class ScaledDecoder(DistanceDecoder):
