@@ -122,6 +122,18 @@ class NodeQueries(Movable):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepEdges(Movable):
+    """The edges along which one step of messages goes further from the heads."""
+
+    indptr: Indptr
+    """One row for each entity of the batch that is reached after the step, which come first."""
+    source: EdgeSource
+    """Entities of the batch that are reached before the step."""
+    relation: EdgeType
+    """``query * 2 num_relations + relation``: every query has relations of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PathQueries(Movable):
     """Questions ``(head, relation, ?)``, each about a subgraph of its own.
 
@@ -136,6 +148,8 @@ class PathQueries(Movable):
     """Entities of the batch that are asked for, each the tail of its query."""
     known: Int64[Tensor, " known"]
     """Entities that are true tails and not asked for: no answers, and no rivals."""
+    steps: tuple[StepEdges, ...]
+    """One for each layer."""
     step_answers: int
     """Answers of this step over all ranks that are in their subgraph, at least 1."""
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from kgscale.graph.store import GraphStore
-from kgscale.inference.paths import PathScorer, questions
-from kgscale.kernels.ego import EgoSample
+from kgscale.inference.paths import PathScorer
+from kgscale.kernels.reach import Reach, Step
 
 EDGES: Final = 1000
 """Edges of a layer that are looked at, those of the greatest weight."""
 BEAM: Final = 8
 """Paths kept to an entity."""
+Ways: TypeAlias = dict[tuple[tuple[int, int, int], ...], float]
+"""Weights of paths, each of edges (source, relation, target) in the numbers of a subgraph."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,32 +61,30 @@ def best_paths(
     times the message: to first order, what the score would lose without it (Zhu et al. 2021,
     section 3.3). Paths are found by beam search over the layers; none comes twice to an entity.
     """
-    sample = scorer.cutter.sample(torch.tensor([head]))
-    places = (sample.entity_id == tail).nonzero()[:, 0]
+    reached = scorer.cutter.sample(torch.tensor([head]))
+    ids = reached.sample.entity_id
+    places = (ids == tail).nonzero()[:, 0]
     if not len(places):
         return []
     answer = int(places[0])
-    found: dict[int, dict[tuple[int, ...], float]] = {0: {(): 0.0}}
-    row = torch.arange(len(sample.entity_id)).repeat_interleave(sample.indptr.diff())
-    source, target = sample.source.tolist(), row.tolist()
-    for weight in _weights(scorer, sample, relation, answer):
-        chosen = weight.topk(min(EDGES, len(weight))).indices
-        longer: dict[int, dict[tuple[int, ...], float]] = {}
-        for edge in chosen.tolist():
-            goal, own = target[edge], float(weight[edge])
-            for path, before in found.get(source[edge], {}).items():
-                if goal != 0 and all(target[other] != goal for other in path):
-                    longer.setdefault(goal, {})[(*path, edge)] = before + own
+    found: dict[int, Ways] = {0: {(): 0.0}}
+    for step, weight in _weights(scorer, reached, relation, answer):
+        longer: dict[int, Ways] = {}
+        chosen = weight.topk(min(EDGES, len(weight)))
+        row = torch.searchsorted(step.indptr, chosen.indices, right=True) - 1
+        columns = (step.source[chosen.indices], step.relation[chosen.indices], row, chosen.values)
+        for source, kind, goal, own in zip(*map(Tensor.tolist, columns), strict=True):
+            for path, before in found.get(source, {}).items():
+                if goal != 0 and all(target != goal for _, _, target in path):
+                    longer.setdefault(goal, {})[(*path, (source, kind, goal))] = before + own
         for entity, paths in longer.items():
             found[entity] = _best({**paths, **_larger(found.get(entity, {}), paths)}, BEAM)
     paths = _best({path: w for path, w in found.get(answer, {}).items() if path}, count)
-    ids = sample.entity_id
     return [
         Path(
             weight=weight,
             steps=tuple(
-                PathStep(int(ids[source[edge]]), int(sample.relation[edge]), int(ids[target[edge]]))
-                for edge in path
+                PathStep(int(ids[source]), kind, int(ids[target])) for source, kind, target in path
             ),
         )
         for path, weight in paths.items()
@@ -92,36 +92,37 @@ def best_paths(
 
 
 def _weights(
-    scorer: PathScorer, sample: EgoSample, relation: int, answer: int
-) -> list[Float[Tensor, " edge"]]:
-    """Of every edge in each layer."""
-    model = scorer.reasoner
-    batch = scorer.cutter.batch(
-        sample, questions(sample, torch.tensor([relation])), num_layers=model.num_layers
-    ).to(model.question.device)
+    scorer: PathScorer, reached: Reach, relation: int, answer: int
+) -> list[tuple[Step, Float[Tensor, " edge"]]]:
+    """Of every edge in each layer. With a single question, relations have their own numbers."""
+    model, cutter = scorer.reasoner, scorer.cutter
+    query = cutter.queries(reached, torch.tensor([relation]))
+    batch = cutter.batch(reached, query).to(model.question.device)
     with torch.enable_grad():
         score, layers = model.trace(batch)
         gradients = torch.autograd.grad(score[answer], [layer.message for layer in layers])
-    row = torch.arange(batch.num_entities, device=score.device).repeat_interleave(
-        batch.indptr.diff()
-    )
-    edge_type = model.edge_types(batch)
     return [
-        (gradient[row] * layer.x[batch.source.long()] * layer.vector[edge_type])
-        .sum(dim=1)
-        .detach()
-        .cpu()
-        for gradient, layer in zip(gradients, layers, strict=True)
+        (step, _of_edges(step, gradient.cpu(), layer.x.cpu(), layer.vector.cpu()))
+        for step, gradient, layer in zip(reached.steps, gradients, layers, strict=True)
     ]
 
 
-def _larger(
-    old: dict[tuple[int, ...], float], new: dict[tuple[int, ...], float]
-) -> dict[tuple[int, ...], float]:
+def _of_edges(
+    step: Step,
+    gradient: Float[Tensor, "reached dim"],
+    x: Float[Tensor, "known dim"],
+    vector: Float[Tensor, "relation dim"],
+) -> Float[Tensor, " edge"]:
+    row = torch.arange(len(gradient)).repeat_interleave(step.indptr.diff())
+    message = x[step.source.long()] * vector[step.relation.long()]
+    return (gradient[row] * message).sum(dim=1).detach()
+
+
+def _larger(old: Ways, new: Ways) -> Ways:
     """The old paths, with the weight of a later layer where that is more."""
     return {path: max(weight, new.get(path, weight)) for path, weight in old.items()}
 
 
-def _best(paths: dict[tuple[int, ...], float], count: int) -> dict[tuple[int, ...], float]:
+def _best(paths: Ways, count: int) -> Ways:
     ordered = sorted(paths.items(), key=lambda item: (-item[1], item[0]))
     return dict(ordered[:count])

@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from kgscale.batch import PathQueries
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.store import GraphStore
 from kgscale.inference.evaluate import RankQueries
@@ -31,18 +30,6 @@ class Scored(NamedTuple):
     score: Float[Tensor, " entity"]
 
 
-def questions(sample: EgoSample, relation: Int64[Tensor, " query"]) -> PathQueries:
-    """Questions without answers, about the subgraphs of their heads."""
-    nothing = relation[:0]
-    return PathQueries(
-        relation=relation,
-        owner=sample.owner.long(),
-        answer=nothing,
-        known=nothing,
-        step_answers=1,
-    )
-
-
 class PathScorer:
     """Scores of the entities that lie near a question's head.
 
@@ -56,14 +43,13 @@ class PathScorer:
 
     @torch.no_grad()
     def __call__(self, head: Ids, relation: Ids) -> Scored:
-        sample = self.cutter.sample(head)
-        model = self.reasoner
-        batch = self.cutter.batch(sample, questions(sample, relation), num_layers=model.num_layers)
+        reached, model = self.cutter.sample(head), self.reasoner
+        batch = self.cutter.batch(reached, self.cutter.queries(reached, relation))
         training = model.training
         model.eval()
         score = model(batch.to(model.question.device)).cpu()
         model.train(training)
-        return Scored(sample, score)
+        return Scored(reached.sample, score)
 
 
 Rest = Callable[[Ids, Ids], Float[Tensor, "query entity"]]

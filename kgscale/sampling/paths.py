@@ -8,12 +8,13 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from kgscale.batch import PathQueries, SubgraphBatch
+from kgscale.batch import PathQueries, StepEdges, SubgraphBatch
 from kgscale.errors import ConfigError
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.reciprocal import inverse
 from kgscale.kernels.ego import EgoSample, HiddenRows, ego_subgraphs, locate
+from kgscale.kernels.reach import Reach, reach
 from kgscale.sampling.base import share
 from kgscale.sampling.leakage import asked_edges, edges_between
 from kgscale.sampling.queries import mix_seed
@@ -28,27 +29,39 @@ class PathCutter:
 
     Args:
         graph: train edges in both directions.
+        hops: steps of messages; what is further from the head is left out.
         size: the most entities of a subgraph, those of highest personalised PageRank.
         restart: chance that the walk ends at each step.
         tolerance: error of a PageRank per in-edge.
     """
 
     def __init__(
-        self, graph: Adjacency, *, size: int, restart: float = 0.15, tolerance: float = 1e-5
+        self,
+        graph: Adjacency,
+        *,
+        hops: int,
+        size: int,
+        restart: float = 0.15,
+        tolerance: float = 1e-5,
     ) -> None:
         if size < 2:
             raise ConfigError(f"strategy.size needs an int of at least 2, got {size}")
         check_walk(restart, tolerance)
-        self.graph, self.size = graph, size
+        self.graph, self.hops, self.size = graph, hops, size
         self.restart, self.tolerance = restart, tolerance
 
     def settings(self) -> dict[str, int | float]:
         """What cuts the same subgraphs again."""
-        return {"size": self.size, "restart": self.restart, "tolerance": self.tolerance}
+        return {
+            "hops": self.hops,
+            "size": self.size,
+            "restart": self.restart,
+            "tolerance": self.tolerance,
+        }
 
-    def sample(self, head: Ids, hidden: HiddenRows | None = None) -> EgoSample:
+    def sample(self, head: Ids, hidden: HiddenRows | None = None) -> Reach:
         graph = self.graph
-        return ego_subgraphs(
+        sample = ego_subgraphs(
             graph.indptr,
             graph.source,
             graph.relation,
@@ -59,18 +72,39 @@ class PathCutter:
             tolerance=self.tolerance,
             hidden=hidden,
         )
+        relations = 2 * graph.num_relations
+        return reach(sample, seeds=len(head), steps=self.hops, relations=relations)
 
-    def batch(self, sample: EgoSample, query: PathQueries, *, num_layers: int) -> SubgraphBatch:
-        """Every layer sees all edges of all subgraphs."""
-        entities, edges = len(sample.entity_id), len(sample.source)
+    def queries(
+        self,
+        reached: Reach,
+        relation: Int64[Tensor, " query"],
+        *,
+        answer: Int64[Tensor, " answer"] | None = None,
+        known: Int64[Tensor, " known"] | None = None,
+    ) -> PathQueries:
+        """Questions about the subgraphs of their heads, if need be with answers and known tails."""
+        answer, known = (relation[:0] if place is None else place for place in (answer, known))
+        return PathQueries(
+            relation=relation,
+            owner=reached.sample.owner.long(),
+            answer=answer,
+            known=known,
+            steps=tuple(StepEdges(**step._asdict()) for step in reached.steps),
+            step_answers=max(1, len(answer)),
+        )
+
+    def batch(self, reached: Reach, query: PathQueries) -> SubgraphBatch:
+        """Entities by their hops from the heads, and all edges among them."""
+        sample, size = reached.sample, reached.size
         return SubgraphBatch(
             entity_id=sample.entity_id,
             indptr=sample.indptr,
             source=sample.source,
             relation=sample.relation,
             triple=self.graph.triple[sample.edge.long()].long(),
-            hop_size=(entities,) * (num_layers + 1),
-            hop_edges=(edges,) * num_layers,
+            hop_size=size,
+            hop_edges=tuple(int(sample.indptr[rows]) for rows in size[:-1]),
             query=query,
         )
 
@@ -129,8 +163,10 @@ class PathStrategy:
                 raise ConfigError(f"strategy.{name} needs a positive int, got {value}")
         if hide not in get_args(Hide):
             raise ConfigError(f"strategy.hide is edge or pair, got {hide!r}")
-        self.cutter = PathCutter(graph, size=size, restart=restart, tolerance=tolerance)
-        self.graph, self.num_layers, self.batch_size = graph, num_layers, batch_size
+        self.cutter = PathCutter(
+            graph, hops=num_layers, size=size, restart=restart, tolerance=tolerance
+        )
+        self.graph, self.batch_size = graph, batch_size
         self.hide, self.visits, self.seed = hide, visits, seed
         self._facts = KnownFacts(graph)
         self._orders: dict[int, Int64[Tensor, " edge"]] = {}
@@ -159,7 +195,7 @@ class PathStrategy:
         """Share of an example step's answers that lie in the subgraph of their head."""
         step = self._order(0)[: max(self.batch_size, 256)]
         asked = self._asked(step)
-        sample = self.cutter.sample(asked[:, 0], self._hidden(asked))
+        sample = self.cutter.sample(asked[:, 0], self._hidden(asked)).sample
         place = locate(sample.owner, sample.entity_id, torch.arange(len(asked)), asked[:, 2])
         return {"answers_covered": float((place >= 0).double().mean())}
 
@@ -172,31 +208,23 @@ class PathStrategy:
     def batch(self, epoch: int, index: int, *, rank: int, world_size: int) -> SubgraphBatch:
         # A mean over the step needs the other ranks' numbers of answers: theirs are cut too.
         ranks = [self._cut(epoch, index, other, world_size) for other in range(world_size)]
-        sample, query = ranks[rank]
-        query = query.of_step([other for _, other in ranks])
-        return self.cutter.batch(sample, query, num_layers=self.num_layers)
+        reached, query = ranks[rank]
+        return self.cutter.batch(reached, query.of_step([other for _, other in ranks]))
 
-    def _cut(
-        self, epoch: int, index: int, rank: int, world_size: int
-    ) -> tuple[EgoSample, PathQueries]:
+    def _cut(self, epoch: int, index: int, rank: int, world_size: int) -> tuple[Reach, PathQueries]:
         order = self._order(epoch // self.visits)
         low, high = share(len(order), self.visits, epoch % self.visits)
         first, last = share(high - low, self.num_batches(world_size=world_size), index)
         step = order[low + first : low + last]
         asked = self._asked(step[slice(*share(len(step), world_size, rank))])
         head, relation, tail = asked.unbind(dim=1)
-        sample = self.cutter.sample(head, self._hidden(asked))
+        reached = self.cutter.sample(head, self._hidden(asked))
+        sample = reached.sample
         place = locate(sample.owner, sample.entity_id, torch.arange(len(head)), tail)
         answer = place[place >= 0]
         known = known_places(sample, self._facts, head, relation)
-        query = PathQueries(
-            relation=relation,
-            owner=sample.owner.long(),
-            answer=answer,
-            known=known[~torch.isin(known, answer)],
-            step_answers=max(1, len(answer)),
-        )
-        return sample, query
+        known = known[~torch.isin(known, answer)]
+        return reached, self.cutter.queries(reached, relation, answer=answer, known=known)
 
     def _order(self, round_: int) -> Int64[Tensor, " edge"]:
         order = self._orders.get(round_)

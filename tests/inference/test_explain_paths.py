@@ -17,7 +17,8 @@ def scorer(triples: torch.Tensor, layers: int = 2) -> PathScorer:
     generator = torch.Generator().manual_seed(1)
     model = PathReasoner(num_relations=2, dim=4, num_layers=layers, generator=generator).eval()
     return PathScorer(
-        model, PathCutter(adjacency(triples, num_entities=12, num_relations=2), size=12)
+        model,
+        PathCutter(adjacency(triples, num_entities=12, num_relations=2), hops=layers, size=12),
     )
 
 

@@ -23,7 +23,7 @@ def test_ranks_equal_counting(with_rest: bool) -> None:
     """What another model orders comes after all that the subgraph holds."""
     generator = torch.Generator().manual_seed(0)
     model = PathReasoner(num_relations=RELATIONS, dim=4, num_layers=2, generator=generator)
-    scorer = PathScorer(model, PathCutter(GRAPH, size=8))
+    scorer = PathScorer(model, PathCutter(GRAPH, hops=2, size=8))
     known = KnownFacts(GRAPH)
     head, row = torch.unique(TRIPLES[:, :2], dim=0, return_inverse=True)
     row, order = row.sort(stable=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Final, Literal, NamedTuple, cast, get_args
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.nn import functional
 
-from kgscale.batch import PathQueries, SubgraphBatch
+from kgscale.batch import PathQueries, StepEdges, SubgraphBatch
 from kgscale.errors import ConfigError
 from kgscale.kernels.aggregate import aggregate_compose
+from kgscale.kernels.update import layer_update
 from kgscale.models.linear import glorot_linear
 
 Aggregate = Literal["sum", "mean", "both"]
@@ -20,10 +22,11 @@ SUMS: Final[dict[str, int]] = {"sum": 1, "mean": 1, "both": 2}
 class Layer(NamedTuple):
     """What a layer reads and makes."""
 
-    x: Float[Tensor, "entity dim"]
+    x: Float[Tensor, "known dim"]
+    """Of the entities reached before it."""
     vector: Float[Tensor, "relation dim"]
     """Of every question and relation, question by question."""
-    message: Float[Tensor, "entity dim"]
+    message: Float[Tensor, "reached dim"]
     """The sum over an entity's edges."""
 
 
@@ -33,7 +36,9 @@ class PathReasoner(nn.Module):
     Zhu et al. 2021 (NBFNet): a generalised Bellman-Ford iteration, whose state after ``l`` layers
     sums over all paths of up to ``l`` edges from the head. The weights ``w_r(q)`` of the relations
     on the way are, in every layer, a linear map of the vector ``q`` of the relation asked for. An
-    entity's score is a small network of its last state and ``q``.
+    entity's score is a small network of its last state and ``q``. What no path has reached yet has
+    a state of zeros and sends nothing (Zhang & Yao 2022, RED-GNN), so that the first layers of a
+    sparse graph cost next to nothing.
 
     There is no vector of an entity: what is learned holds on any graph with the same relations.
 
@@ -124,45 +129,26 @@ class PathReasoner(nn.Module):
     def _run(self, batch: SubgraphBatch, layers: list[Layer] | None) -> Tensor:
         query = batch.query
         assert isinstance(query, PathQueries)
-        question, owner = self.question[query.relation], query.owner
-        x = start = self.start(batch)
-        edge_type = self.edge_types(batch)
-        weight = torch.ones_like(edge_type, dtype=torch.float32)
-        # The start counts as one message more.
-        share = 1 / (1 + batch.indptr.diff().to(x.dtype))[:, None]
-        for number in range(self.num_layers):
+        x = question = self.question[query.relation]
+        head = torch.arange(len(question), device=question.device)
+        for number, step in enumerate(query.steps):
             vector = self.relation_vectors(number, question)
             message = aggregate_compose(
                 x,
                 vector,
-                weight,
-                batch.indptr,
-                batch.source,
-                edge_type,
+                torch.ones_like(step.relation, dtype=x.dtype),
+                step.indptr,
+                step.source,
+                step.relation,
                 compose="multiply",
                 relations_per_slot=vector.shape[0],
-            )[:, 0]
+            ).squeeze(1)
             if layers is not None:
                 layers.append(Layer(x, vector, message))
-            x = self.update(number, x, message + start, share)
-        return self.score(x, question[owner])
-
-    def start(self, batch: SubgraphBatch) -> Float[Tensor, "entity dim"]:
-        """The question's vector at its head, the entity of the query's number; zeros elsewhere."""
-        query = batch.query
-        assert isinstance(query, PathQueries)
-        head = torch.arange(query.relation.shape[0], device=query.relation.device)
-        zeros = self.question.new_zeros(batch.num_entities, self.dim)
-        return zeros.index_put((head,), self.question[query.relation])
-
-    def edge_types(self, batch: SubgraphBatch) -> Int64[Tensor, " edge"]:
-        """Each query has relations of its own: ``query * 2 num_relations + relation``."""
-        query = batch.query
-        assert isinstance(query, PathQueries)
-        owner = query.owner.repeat_interleave(
-            batch.indptr.diff(), output_size=batch.relation.shape[0]
-        )
-        return owner * (2 * self.num_relations) + batch.relation
+            # The question starts anew at its head in every layer.
+            total = message.index_add(0, head, question)
+            x = self.update(number, x, total, step)
+        return self.score(x, question, query.owner)
 
     def relation_vectors(
         self, layer: int, question: Float[Tensor, "query dim"]
@@ -174,19 +160,33 @@ class PathReasoner(nn.Module):
     def update(
         self,
         layer: int,
-        x: Float[Tensor, "entity dim"],
-        total: Float[Tensor, "entity dim"],
-        share: Float[Tensor, "entity 1"],
-    ) -> Float[Tensor, "entity dim"]:
-        parts = {"sum": [total], "mean": [total * share], "both": [total, total * share]}
-        change = self.norm[layer](self.mix[layer](torch.cat([x, *parts[self.aggregate]], dim=1)))
-        out: Tensor = x + self.dropout(change.relu())
-        return out
+        x: Float[Tensor, "known dim"],
+        total: Float[Tensor, "reached dim"],
+        step: StepEdges,
+    ) -> Float[Tensor, "reached dim"]:
+        if self.aggregate != "sum":
+            # The start counts as one message more.
+            mean = total / (1 + step.indptr.diff().to(x.dtype))[:, None]
+            total = mean if self.aggregate == "mean" else torch.cat([total, mean], dim=1)
+        mix, norm = cast(nn.Linear, self.mix[layer]), cast(nn.LayerNorm, self.norm[layer])
+        dropped = self.training and self.dropout.p > 0
+        out = layer_update(
+            x, total, mix.weight, mix.bias, norm.weight, norm.bias, residual=not dropped
+        )
+        return (
+            functional.pad(x, (0, 0, 0, len(out) - len(x))) + self.dropout(out) if dropped else out
+        )
 
     def score(
-        self, x: Float[Tensor, "entity dim"], question: Float[Tensor, "entity dim"]
+        self,
+        x: Float[Tensor, "entity dim"],
+        question: Float[Tensor, "query dim"],
+        owner: Int64[Tensor, " entity"],
     ) -> Float[Tensor, " entity"]:
-        found: Tensor = self.last(self.hidden(torch.cat([x, question], dim=1)).relu())
+        weight, dim = self.hidden.weight, self.dim
+        of_entity, of_question = weight[:, :dim], weight[:, dim:]
+        asked = functional.linear(question, of_question, self.hidden.bias)
+        found: Tensor = self.last((functional.linear(x, of_entity) + asked[owner]).relu())
         return found[:, 0]
 
 

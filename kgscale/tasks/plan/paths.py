@@ -28,7 +28,7 @@ def path_need(strategy: PathStrategy, model: PathReasoner, trainer: TrainerSetti
         model=3 * weights,
         strategy=LONG * float(strategy.graph.source.shape[0]),
         # Without gradients a layer's tensors go when the next one's are there.
-        validation=QUERIES / queries * (8 * rows + _edges(batch)),
+        validation=QUERIES / queries * (6 * rows + FLOAT * len(batch.source)),
         ahead=trainer.ahead,
         workers=trainer.workers,
         devices=trainer.devices,
@@ -37,28 +37,26 @@ def path_need(strategy: PathStrategy, model: PathReasoner, trainer: TrainerSetti
 
 
 def step_bytes(batch: SubgraphBatch, model: PathReasoner, weights: float) -> StepBytes:
-    """With ``n`` entities and ``d`` numbers each, a layer keeps for its gradient the ``2 + s``
-    blocks of ``n d`` that it maps (its input, ``s`` sums and the messages), what comes of the map,
-    of the norm and of the ramp, and the weights of every question's relations. At the peak of its
-    gradient there are those of the blocks that it maps, twice, and of its output."""
+    """A layer reaches ``n`` entities of ``d`` numbers, ``m`` of which were reached before. For its
+    gradient it keeps the messages, with those that start anew, the ``s`` sums that it maps, what
+    comes of the map and what it hands on, ``(3 + s) n d`` in all, and the weights of every
+    question's relations. At the peak of its gradient there are the blocks of the sums and of the
+    map and its output, and the ``2 m d`` of its input."""
     query = batch.query
     assert isinstance(query, PathQueries)
-    rows = FLOAT * float(batch.num_entities) * model.dim
     vectors = FLOAT * float(query.relation.shape[0]) * 2 * model.num_relations * model.dim
-    sums = SUMS[model.aggregate]
-    layer = (5 + sums) * rows + vectors
+    sums, row = SUMS[model.aggregate], FLOAT * float(model.dim)
+    reached = [float(size) for size in batch.hop_size[1:]]
+    edges = [float(len(step.source)) for step in query.steps]
     held = LONG * float(batch.indptr.shape[0] + 2 * batch.num_entities) + 20.0 * len(batch.source)
+    held += sum(LONG * (rows + edge) for rows, edge in zip(reached, edges, strict=True))
     return StepBytes(
         making=EDGE_BYTES * len(batch.source) + 60.0 * batch.num_entities,
         batch=held,
-        training=model.num_layers * layer
-        + (3 + 2 * sums) * rows
+        training=row * sum((3 + sums) * rows for rows in reached)
+        + FLOAT * sum(edges)
+        + model.num_layers * vectors
+        + (4 + sums) * row * reached[-1]
         + vectors
-        + _edges(batch)
         + 3 * weights,
     )
-
-
-def _edges(batch: SubgraphBatch) -> float:
-    """The number of an edge's relation among those of all questions, and its weight."""
-    return (LONG + FLOAT) * float(len(batch.source))
