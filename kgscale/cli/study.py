@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from kgscale.cli import compose
 from kgscale.errors import ConfigError, ResourceError
 from kgscale.studies.compare import CompareSettings, Comparison, Outcome
 from kgscale.studies.plot import draw
+from kgscale.studies.space import overrides
 from kgscale.studies.summary import as_csv, as_table, rows_of, target_of
 from kgscale.studies.terms import Terms
+from kgscale.studies.trials import rows_of_trials, table_of_trials, told
+from kgscale.studies.tune import Search, TuneSettings, best_of, check_installed
 from kgscale.tasks import show
 from kgscale.tasks.directory import run_directory, write_text
 from kgscale.tasks.schema import from_settings
+
+ARGUMENTS: Final = "arguments.json"
+"""What a study began with."""
+OWN: Final = ("trials=", "tune.")
+"""Arguments that a run doesn't know."""
+MAY_CHANGE: Final = ("trials=", "tune.study=", "tune.prune=")
+"""When a study is continued."""
 
 
 def compare(arguments: Sequence[str]) -> int:
@@ -55,3 +68,69 @@ def terms_of(arguments: Sequence[str], wanted: CompareSettings) -> Terms:
         return compose.settings([*given, *more], name="compare")
 
     return Terms(further, compose.settings, wanted.own or {})
+
+
+def tune(arguments: Sequence[str]) -> int:
+    """Search for settings; write every trial to a CSV file, and tell the command of the best."""
+    check_installed()
+    composed = compose.settings(arguments, name="tune")
+    wanted = from_settings("tune", TuneSettings, composed["tune"])
+    console = show.console()
+    if wanted.study is not None:
+        directory = Path(wanted.study).expanduser()
+        given = _continued(directory, arguments)
+        composed = compose.settings(given, name="tune")
+        wanted = from_settings("tune", TuneSettings, composed["tune"])
+        return _search(Search(_runs(given), wanted, directory, console), given, composed["trials"])
+    root = Path(composed["root"]).expanduser()
+    with run_directory(root, "tune", compose.as_yaml(composed)) as directory:
+        search = Search(_runs(arguments), wanted, directory, console)
+        search.check()
+        write_text(directory / ARGUMENTS, json.dumps(list(arguments)))
+        return _search(search, arguments, composed["trials"])
+
+
+def _search(search: Search, arguments: Sequence[str], trials: object) -> int:
+    if not isinstance(trials, int):
+        raise ConfigError(f"trials needs an int, got {trials!r}")
+    directory, console = search.directory, search.console
+    show.sentence(console, f"study: {directory}")
+    with search.locked():
+        for trial in search.run(trials):
+            show.sentence(console, told(trial))
+            write_text(directory / "trials.csv", as_csv(rows_of_trials(search.tried())))
+        ended = search.tried()
+    console.print(table_of_trials(ended))
+    show.sentence(console, f"written: {directory / 'trials.csv'}")
+    best = best_of(ended)
+    assert best is not None
+    plain = [text for text in arguments if not text.startswith(OWN)]
+    words = ["python", "-m", "kgscale", *plain, *overrides(best.chosen)]
+    show.sentence(console, f"trial {best.number} is the best so far, to be trained again by:")
+    console.print(shlex.join(words), soft_wrap=True, highlight=False, markup=False)
+    return 0
+
+
+def _continued(directory: Path, arguments: Sequence[str]) -> list[str]:
+    """The arguments that a study began with, and those that may change."""
+    try:
+        began: list[str] = json.loads((directory / ARGUMENTS).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"tune.study={directory} is no directory of a study") from error
+    others = [text for text in arguments if not text.startswith(MAY_CHANGE)]
+    if others:
+        raise ConfigError(
+            f"{directory} is continued with the settings that it began with; leave out"
+            f" {' '.join(others)}, or begin another study"
+        )
+    return [*began, *(text for text in arguments if not text.startswith("tune.study="))]
+
+
+def _runs(arguments: Sequence[str]) -> Callable[[Sequence[str]], compose.Settings]:
+    """The settings of a run of a search for further overrides."""
+
+    def further(more: Sequence[str]) -> compose.Settings:
+        composed = compose.settings([*arguments, *more], name="tune")
+        return {name: value for name, value in composed.items() if name not in ("trials", "tune")}
+
+    return further

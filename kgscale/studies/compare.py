@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +9,13 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from kgscale.errors import ConfigError, Interrupted, KgscaleError, ResourceError
-from kgscale.studies.record import Record, read_record
+from kgscale.errors import ConfigError, KgscaleError, ResourceError
+from kgscale.studies.process import train_apart
+from kgscale.studies.record import Record
 from kgscale.studies.terms import Settings, Terms, with_parts
 from kgscale.tasks import show
 from kgscale.tasks.components import component
-from kgscale.tasks.directory import write_text
-from kgscale.tasks.measure import StepCost, failure, measure_step
+from kgscale.tasks.measure import StepCost, measure_step
 from kgscale.tasks.schema import at_least
 from kgscale.tasks.settings import RunSettings
 from kgscale.tasks.start import TASKS, rehearse
@@ -27,7 +23,6 @@ from kgscale.tasks.training import prepared
 
 NO_LIMIT: Final = 1_000_000
 """Epochs, where time is the limit."""
-INTERRUPTIONS: Final = {128 + number: number for number in (signal.SIGINT, signal.SIGTERM)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,22 +170,9 @@ class Comparison:
         return Outcome(**told, records=records, cost=cost, sizes=list(self._sizes(planned)))
 
     def _train(self, planned: Planned, run: Settings) -> Record:
-        root = Path(run["root"])
-        root.mkdir(parents=True)
-        file, log = root / "settings.yaml", root / "log.txt"
-        # JSON is YAML, and needs no library here.
-        write_text(file, json.dumps(run, indent=2))
         named = f"{planned.strategy} ({planned.encoder}), seed {run['seed']}"
         with show.busy(self.console, named):
-            code = run_process(file, log)
-        if code in INTERRUPTIONS:
-            raise Interrupted(INTERRUPTIONS[code])
-        if code:
-            last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-            told = f"{named}: {''.join(last).removeprefix('kgscale: ')} (all of it in {log})"
-            raise failure(f"the processes of {named}", code, told)
-        (results,) = root.glob("*/*/results.json")
-        record = read_record(results.parent)
+            record = train_apart(run, named)
         show.sentence(self.console, f"{named}: {record.describe()}")
         return record
 
@@ -212,10 +194,3 @@ class Comparison:
             if cost is None:
                 return
             yield cost
-
-
-def run_process(settings: Path, log: Path) -> int:
-    """Train in a process of its own; its exit code."""
-    command = [sys.executable, "-m", "kgscale", "train", "--settings", str(settings)]
-    with log.open("w", encoding="utf-8") as output:
-        return subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode

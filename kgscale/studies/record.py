@@ -27,6 +27,8 @@ class Record:
     has in it; None where they were found and nobody knows."""
     report: Mapping[str, float]
     """Of the strategy: shares of edges kept, answers covered."""
+    done: bool = True
+    """Whether it came to its own end."""
 
     @property
     def best(self) -> float:
@@ -48,18 +50,27 @@ class Record:
         )
 
 
+def read_curve(directory: Path, metric: str) -> list[tuple[float, float]]:
+    """Minutes and values of the validations so far."""
+    file = directory / "metrics.csv"
+    if not file.exists():
+        return []
+    with file.open(encoding="utf-8", newline="") as lines:
+        rows = [row for row in csv.DictReader(lines) if row.get(f"valid/{metric}")]
+    return [(float(row["minutes"]), float(row[f"valid/{metric}"])) for row in rows]
+
+
 def read_record(directory: Path) -> Record:
     """From ``results.json`` and ``metrics.csv``."""
     results = json.loads((directory / "results.json").read_text(encoding="utf-8"))
     metric = results["monitor"]
-    with (directory / "metrics.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get(f"valid/{metric}")]
     return Record(
         directory=directory,
         seed=results["seed"],
         metric=metric,
-        curve=[(float(row["minutes"]), float(row[f"valid/{metric}"])) for row in rows],
+        curve=read_curve(directory, metric),
         epochs=float(results["epochs"]),
         prepared_seconds=results["prepared_seconds"],
         report=results["strategy_report"],
+        done=results["status"] == "done",
     )
