@@ -220,6 +220,7 @@ class Training(ABC):
             "metrics": metrics,
             "protocol": self.protocol,
             "epochs": round(epochs, 2),
+            "threads": self.settings.trainer.threads * self.settings.trainer.devices,
             **self.usage.report(),
             "parameters": sum(p.numel() for p in self.module.model.parameters()),
             "versions": versions(),

@@ -10,7 +10,7 @@ import json
 import time
 from dataclasses import fields, replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +28,7 @@ from kgscale.tasks.parts import GraphParts
 from kgscale.tasks.settings import PenaltySettings, RunSettings
 from kgscale.tasks.start import TASKS, train
 from tests.cli.conftest import SMALL, Command
+from tests.scripts import script
 
 
 def test_a_run_directory_is_complete(trained: Path) -> None:
@@ -306,17 +307,6 @@ def test_an_experiment_overrides_every_other_default(name: str) -> None:
         assert settings[group] == {**settings[group], **values}
     assert settings["evaluation"]["test"]
     assert not compose.settings([])["evaluation"]["test"]
-
-
-def script(name: str) -> ModuleType:
-    """One of the files in ``scripts``, which have no suffix."""
-    path = Path(__file__).resolve().parents[2] / "scripts" / name
-    loader = importlib.machinery.SourceFileLoader(name, str(path))
-    spec = importlib.util.spec_from_loader(name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
 
 
 @pytest.mark.slow

@@ -1,0 +1,49 @@
+"""The page of results from results that are made up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.scripts import script
+
+
+def result(seed: int, mrr: float) -> dict[str, object]:
+    test = {"mrr": mrr, "hits@1": 0.25, "hits@3": 0.5, "hits@10": 0.75}
+    return {
+        "command": f"python -m kgscale experiment=demo seed={seed}",
+        "task": "link_prediction",
+        "data": {"name": "hpo"},
+        "encoder": "CompGCN",
+        "decoder": "ComplEx",
+        "strategy": "NeighborStrategy",
+        "seed": seed,
+        "monitor": "mrr",
+        "threads": 2,
+        "metrics": {"test": test},
+        "seconds": {"train_cpu": 60.0 + 120 * seed},
+        "peak_memory_bytes": 1 << 29,
+        "curve": [[0.5, mrr / 2], [1.0, mrr]],
+    }
+
+
+def test_means_by_hand_and_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = script("results")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "docs").mkdir()
+    for seed, mrr in enumerate((0.25, 0.375)):
+        file = tmp_path / "results" / f"demo-{seed}.json"
+        file.write_text(json.dumps(result(seed, mrr)))
+    monkeypatch.setattr(results, "HERE", tmp_path)
+    monkeypatch.setattr(results, "PAGE", tmp_path / "docs" / "results.md")
+    results.main()
+    page = (tmp_path / "docs" / "results.md").read_text()
+    (row,) = (line for line in page.splitlines() if line.startswith("| `demo`"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[1:6] == ["hpo", "CompGCN + ComplEx", "NeighborStrategy", "2", "0.3125 ± 0.0884"]
+    assert cells[9:12] == ["1.0", "2", "0.50"]
+    assert "`python -m kgscale experiment=demo seed=0`" in page
+    assert "![hpo](curves/hpo.png)" in page
+    assert (tmp_path / "docs" / "curves" / "hpo.png").stat().st_size > 1000
