@@ -12,7 +12,7 @@ from rich.table import Table
 from kgscale.errors import ConfigError
 from kgscale.tasks import show
 from kgscale.tasks.directory import check_writable, write_json, write_predictions
-from kgscale.tasks.runs import LinkRun, NodeRun, Run, open_run
+from kgscale.tasks.runs import LinkRun, NodeRun, PathRun, Run, open_run
 from kgscale.tasks.schema import MIB, at_least, from_settings
 
 
@@ -57,9 +57,13 @@ class EvaluateSettings:
     run: str | None
     split: Literal["valid", "test", "train"]
     memory: int
+    rest: str | None
+    blend: float
 
     def __post_init__(self) -> None:
         at_least("memory", self.memory, 1)
+        if self.blend and self.rest is None:
+            raise ConfigError("blend is a weight of the scores of rest: name a run there")
 
 
 def predict(settings: Mapping[str, Any]) -> int:
@@ -83,21 +87,29 @@ def evaluate(settings: Mapping[str, Any]) -> int:
     run, console = _open(asked.run, asked.memory), show.console()
     check_writable(run.directory, "copy the run to where you may write")
     with show.busy(console, f"evaluating {asked.split}"):
-        content, table = _evaluated(run, asked.split)
+        content, table = _evaluated(run, asked)
     console.print(table)
+    if "coverage" in content:
+        show.sentence(console, show.coverage(asked.split, content))
     file = run.directory / f"evaluation-{asked.split}.json"
     write_json(file, content)
     show.sentence(console, f"written: {file}")
     return 0
 
 
-def _evaluated(run: Run, split: str) -> tuple[dict[str, Any], Table]:
+def _evaluated(run: Run, asked: EvaluateSettings) -> tuple[dict[str, Any], Table]:
+    split = asked.split
+    if asked.rest is not None and not isinstance(run, PathRun):
+        raise ConfigError(f"rest is for runs of path reasoning, and {asked.run} is none")
     if isinstance(run, NodeRun):
         content = show.node_evaluation_content(split, run.evaluate(split))
         return content, show.node_evaluation(content)
     assert isinstance(run, LinkRun)
     relations = run.store.relation_keys(list(range(run.store.num_relations)))
-    content = show.evaluation_content(split, run.evaluate(split), relations)
+    ranker = run.ranker(rest=asked.rest, blend=asked.blend) if isinstance(run, PathRun) else None
+    content = show.evaluation_content(split, run.evaluate(split, ranker=ranker), relations)
+    if ranker is not None:
+        content = {**content, **ranker.report()}
     return content, show.evaluation(content)
 
 

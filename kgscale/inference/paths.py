@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -64,6 +64,7 @@ class PathRanker:
         known: all facts, left out of the rivals of a true tail.
         num_entities: of the graph.
         rest: puts those outside in order, which are all tied without it.
+        blend: weight of the scores of ``rest`` that is added to those inside.
     """
 
     def __init__(
@@ -73,9 +74,10 @@ class PathRanker:
         *,
         num_entities: int,
         rest: Rest | None = None,
+        blend: float = 0.0,
     ) -> None:
         self.scorer, self.known, self.num_entities = scorer, known, num_entities
-        self.rest = rest
+        self.rest, self.blend = rest, blend
         self._asked = self._inside = 0
         self._alone = empty_sums(1)
 
@@ -88,6 +90,11 @@ class PathRanker:
     def alone(self) -> dict[str, float]:
         """Metrics so far as they would be without ``rest``."""
         return summarize(self._alone[0])
+
+    def report(self) -> dict[str, Any]:
+        """The coverage so far, and what would be without ``rest`` if there is one."""
+        told: dict[str, Any] = {"coverage": self.coverage}
+        return told if self.rest is None else {**told, "without_rest": self.alone}
 
     @property
     def coverage(self) -> float:
@@ -102,50 +109,72 @@ class PathRanker:
         )
 
     def _ranked(self, queries: RankQueries) -> RankCounts:
-        sample, score = self.scorer(queries.head, queries.relation)
-        owner, number = sample.owner.long(), len(queries.head)
-        place = locate(sample.owner, sample.entity_id, queries.row, queries.tail)
-        rival = torch.ones_like(score, dtype=torch.bool)
-        rival[known_places(sample, self.known, queries.head, queries.relation)] = False
-        near = torch.bincount(owner[rival], minlength=number)[queries.row]
+        found = self.scorer(queries.head, queries.relation)
+        near = _Near(found.sample, queries, self.known)
         # Beyond the subgraph all score the same.
-        better, tied = near.clone(), self.rivals(queries) - near
-        inside = place >= 0
-        self._asked, self._inside = self._asked + len(place), self._inside + int(inside.sum())
-        rows, own = _rows(owner, number), score[place[inside]]
-        target, entity = _pairs(queries.row[inside], rows)
-        entity_rival = rival[entity]
-        above = (score[entity] > own[target]) & entity_rival
-        same = (score[entity] == own[target]) & entity_rival
-        better[inside] = torch.bincount(target[above], minlength=int(inside.sum()))
-        tied[inside] = torch.bincount(target[same], minlength=int(inside.sum()))
-        self._alone += rank_sums(
-            RankCounts(better=better, tied=tied), torch.zeros_like(queries.row), 1
-        )
-        if self.rest is not None and not inside.all():
-            seen = torch.zeros(number, self.num_entities, dtype=torch.bool)
-            seen[owner, sample.entity_id] = True
-            above, same = self._beyond(self.rest, queries, seen, ~inside)
-            better[~inside], tied[~inside] = near[~inside] + above, same
-        return RankCounts(better=better, tied=tied)
+        beyond = self.rivals(queries) - near.rivals
+        inside = near.place >= 0
+        self._asked += len(inside)
+        self._inside += int(inside.sum())
+        counts = near.counts(found.score, beyond)
+        rows = torch.zeros_like(queries.row)
+        self._alone += rank_sums(counts, rows, 1)
+        if self.rest is None:
+            return counts
+        other = self.rest(queries.head, queries.relation)
+        if self.blend:
+            more = other[near.owner, found.sample.entity_id]
+            counts = near.counts(found.score + self.blend * more, beyond)
+        if not inside.all():
+            above, same = self._beyond(other, queries, near, ~inside)
+            counts.better[~inside], counts.tied[~inside] = near.rivals[~inside] + above, same
+        return counts
 
     def _beyond(
         self,
-        rest: Rest,
+        score: Float[Tensor, "query entity"],
         queries: RankQueries,
-        seen: Bool[Tensor, "query entity"],
+        near: _Near,
         which: Bool[Tensor, " target"],
     ) -> tuple[Int64[Tensor, " outside"], Int64[Tensor, " outside"]]:
         """How many entities beyond the subgraph the other model puts above a tail, or beside it."""
+        seen = torch.zeros_like(score, dtype=torch.bool)
+        seen[near.owner, near.sample.entity_id] = True
         indptr, tails = self.known.tails(queries.head, queries.relation)
         seen[torch.arange(len(queries.head)).repeat_interleave(indptr.diff()), tails] = True
-        score = rest(queries.head, queries.relation)
         row, tail = queries.row[which], queries.tail[which]
         own = score[row, tail][:, None]
         rival = ~seen[row]
         above = (score[row] > own) & rival
         same = (score[row] == own) & rival
         return above.sum(dim=1), same.sum(dim=1)
+
+
+class _Near:
+    """What the subgraphs of some questions hold of their true tails and the rivals of these."""
+
+    def __init__(self, sample: EgoSample, queries: RankQueries, known: KnownFacts) -> None:
+        self.sample, self.queries = sample, queries
+        self.owner = sample.owner.long()
+        self.place = locate(sample.owner, sample.entity_id, queries.row, queries.tail)
+        self.rival = torch.ones(len(self.owner), dtype=torch.bool)
+        self.rival[known_places(sample, known, queries.head, queries.relation)] = False
+        number = len(queries.head)
+        self.rivals = torch.bincount(self.owner[self.rival], minlength=number)[queries.row]
+        self.inside = self.place >= 0
+        self.target, self.entity = _pairs(queries.row[self.inside], _rows(self.owner, number))
+
+    def counts(
+        self, score: Float[Tensor, " entity"], beyond: Int64[Tensor, " target"]
+    ) -> RankCounts:
+        """By these scores; ``beyond`` rivals outside tie with each tail outside."""
+        better, tied = self.rivals.clone(), beyond.clone()
+        own, rival = score[self.place[self.inside]], self.rival[self.entity]
+        number = len(own)
+        for counts, compare in ((better, torch.gt), (tied, torch.eq)):
+            met = compare(score[self.entity], own[self.target]) & rival
+            counts[self.inside] = torch.bincount(self.target[met], minlength=number)
+        return RankCounts(better=better, tied=tied)
 
 
 def parts(queries: RankQueries) -> Iterator[RankQueries]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -28,7 +27,7 @@ from kgscale.tasks.link_prediction import LinkTraining
 from kgscale.tasks.parts import GraphParts, some_of
 from kgscale.tasks.plan.choose import Plan, Room
 from kgscale.tasks.plan.paths import path_need
-from kgscale.tasks.runs import LinkRun, PathRun, open_run
+from kgscale.tasks.runs import rest_of
 from kgscale.tasks.settings import InputSettings, RunSettings
 from kgscale.tasks.training import stored
 from kgscale.training.paths import PathReasoning
@@ -130,6 +129,9 @@ class PathTraining(LinkTraining):
 
     def tell(self, results: Mapping[str, Any]) -> None:
         super().tell(results)
+        for split in self.measured_splits:
+            if "coverage" in results["metrics"].get(split, {}):
+                show.sentence(self.console, show.coverage(split, results["metrics"][split]))
         for split, found in results["metrics"].get("inductive", {}).items():
             show.sentence(self.console, show.inductive(split, found))
 
@@ -143,28 +145,17 @@ class PathTraining(LinkTraining):
             KnownFacts(self.store.adjacency(known=True)),
             num_entities=self.store.num_entities,
             rest=self.rest,
+            blend=self.settings.evaluation.blend,
         )
         report = evaluate(ranker, self.store.triples(split), self.store.adjacency())
-        metrics[split] = {**report.overall(), "coverage": ranker.coverage}
-        if self.rest is not None:
-            metrics[split]["without_rest"] = ranker.alone
+        metrics[split] = {**report.overall(), **ranker.report()}
         return report
 
     @cached_property
     def rest(self) -> Rest | None:
         """Scores of another model for what subgraphs don't hold, if a run of one is named."""
         name = self.settings.evaluation.rest
-        if name is None:
-            return None
-        run = open_run(Path(name).expanduser(), memory=self.settings.memory)
-        if not isinstance(run, LinkRun) or isinstance(run, PathRun):
-            raise ConfigError(f"evaluation.rest={name} is no run of link prediction")
-        if run.store.fingerprint != self.store.fingerprint:
-            raise ConfigError(
-                f"evaluation.rest={name} was trained on another graph, {run.store.name}; train it"
-                f" on {self.store.name}"
-            )
-        return run.predictor.scores
+        return None if name is None else rest_of(name, self.store, memory=self.settings.memory)
 
     def set_up(self) -> None:
         super().set_up()

@@ -18,7 +18,7 @@ from kgscale.inference.classify import Labeller, evaluate_nodes
 from kgscale.inference.embed import GraphVectors, embed_graph
 from kgscale.inference.evaluate import Ranker, RankReport, evaluate, model_ranker
 from kgscale.inference.explain_paths import best_paths
-from kgscale.inference.paths import PathPredictor, PathRanker, PathScorer
+from kgscale.inference.paths import PathPredictor, PathRanker, PathScorer, Rest
 from kgscale.inference.predict import Prediction, VectorPredictor, table
 from kgscale.models.encoders.precomputed import MapEncoder
 from kgscale.models.link import LinkModel
@@ -108,11 +108,12 @@ class LinkRun(Run):
         """Of answers, which are heads if it was asked ``backwards``."""
         return table(found, self.store)
 
-    def evaluate(self, split: str = "valid") -> RankReport:
-        """Full filtered ranking of a split."""
+    def evaluate(self, split: str = "valid", *, ranker: Ranker | None = None) -> RankReport:
+        """Full filtered ranking of a split, by this model or any other ranker."""
         _check_split(split)
+        ranker = self.ranker() if ranker is None else ranker
         with torch.no_grad():
-            return evaluate(self.ranker(), self.store.triples(split), self.store.adjacency())
+            return evaluate(ranker, self.store.triples(split), self.store.adjacency())
 
     def ranker(self) -> Ranker:
         return model_ranker(
@@ -161,9 +162,15 @@ class PathRun(LinkRun):
     def predictor(self) -> PathPredictor:  # type: ignore[override]
         return PathPredictor(self.scorer, self.store, memory=self.memory)
 
-    def ranker(self) -> Ranker:
-        known = KnownFacts(self.store.adjacency(known=True))
-        return PathRanker(self.scorer, known, num_entities=self.store.num_entities)
+    def ranker(self, *, rest: str | None = None, blend: float = 0.0) -> PathRanker:
+        """As ``evaluation.rest`` and ``evaluation.blend`` have it, whatever the run had."""
+        return PathRanker(
+            self.scorer,
+            KnownFacts(self.store.adjacency(known=True)),
+            num_entities=self.store.num_entities,
+            rest=None if rest is None else rest_of(rest, self.store, memory=self.memory),
+            blend=blend,
+        )
 
 
 class NodeRun(Run):
@@ -190,6 +197,23 @@ class NodeRun(Run):
         _check_split(split)
         labeller = self.labeller
         return evaluate_nodes(labeller.vectors, labeller.head, *labeller.labels.of(split))
+
+
+def rest_of(name: str, store: GraphStore, *, memory: int) -> Rest:
+    """Scores of all entities by a run of link prediction on the same graph.
+
+    Raises:
+        ConfigError: another run, or another graph.
+    """
+    run = open_run(Path(name).expanduser(), memory=memory)
+    if not isinstance(run, LinkRun) or isinstance(run, PathRun):
+        raise ConfigError(f"evaluation.rest={name} is no run of link prediction")
+    if run.store.fingerprint != store.fingerprint:
+        raise ConfigError(
+            f"evaluation.rest={name} was trained on another graph, {run.store.name}; train it on"
+            f" {store.name}"
+        )
+    return run.predictor.scores
 
 
 RUNS: Final[dict[type, type[Run]]] = {

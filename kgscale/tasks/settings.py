@@ -54,10 +54,13 @@ class EvaluationSettings:
     test: bool = False
     validate_on: int | None = None
     rest: str | None = None
+    blend: float = 0.0
     memory: int = 256
 
     def __post_init__(self) -> None:
         at_least("evaluation.memory", self.memory, 1)
+        if self.blend and self.rest is None:
+            raise ConfigError("evaluation.blend is a weight of evaluation.rest: name a run there")
         if self.validate_on is not None:
             at_least("evaluation.validate_on", self.validate_on, 1)
 

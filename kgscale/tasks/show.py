@@ -158,6 +158,14 @@ def outcome(results: Mapping[str, Any]) -> Table:
     return table
 
 
+def coverage(split: str, found: Mapping[str, Any]) -> str:
+    """What share of answers a reasoner could find at all, and what another model's order adds."""
+    text = f"{split}: {found['coverage']:.1%} of the answers lie in the subgraph of their head"
+    if "without_rest" not in found:
+        return text
+    return f"{text}; MRR {found['without_rest']['mrr']:.4f} without the other run's scores"
+
+
 def inductive(split: str, found: Mapping[str, Any]) -> str:
     """Metrics on a graph that training never saw, each with its protocol."""
     some = found["among_negatives"]

@@ -18,8 +18,8 @@ TRIPLES = random_triples(80, num_entities=ENTITIES, num_relations=RELATIONS)
 GRAPH = adjacency(TRIPLES, num_entities=ENTITIES, num_relations=RELATIONS)
 
 
-@pytest.mark.parametrize("with_rest", [False, True])
-def test_ranks_equal_counting(with_rest: bool) -> None:
+@pytest.mark.parametrize(("with_rest", "blend"), [(False, 0.0), (True, 0.0), (True, 0.5)])
+def test_ranks_equal_counting(with_rest: bool, blend: float) -> None:
     """What another model orders comes after all that the subgraph holds."""
     generator = torch.Generator().manual_seed(0)
     model = PathReasoner(num_relations=RELATIONS, dim=4, num_layers=2, generator=generator)
@@ -34,21 +34,24 @@ def test_ranks_equal_counting(with_rest: bool) -> None:
         known,
         num_entities=ENTITIES,
         rest=(lambda head, relation: rest[head, relation]) if with_rest else None,
+        blend=blend,
     )
     counts = ranker(queries)
     outside = 0
     for at, (query, tail) in enumerate(zip(row.tolist(), queries.tail.tolist(), strict=True)):
         sample, score = scorer(queries.head[query : query + 1], queries.relation[query : query + 1])
+        other = rest[int(queries.head[query]), int(queries.relation[query])]
+        score = score + blend * other[sample.entity_id]
         scores = dict(zip(sample.entity_id.tolist(), score.tolist(), strict=True))
         _, facts = known.tails(queries.head[query : query + 1], queries.relation[query : query + 1])
         rivals = [e for e in range(ENTITIES) if e not in facts.tolist()]
-        beyond = rest[int(queries.head[query]), int(queries.relation[query])] * 1e-3 - 1e3
+        beyond = other * 1e-3 - 1e3
         if not with_rest:
             beyond = torch.full_like(beyond, -1e3)
         mine = scores.get(tail, float(beyond[tail]))
-        other = [scores.get(e, float(beyond[e])) for e in rivals]
-        assert counts.better[at] == sum(value > mine + 1e-6 for value in other)
-        assert counts.tied[at] == sum(value == mine or abs(value - mine) <= 1e-6 for value in other)
+        theirs = [scores.get(e, float(beyond[e])) for e in rivals]
+        assert counts.better[at] == sum(value > mine + 1e-6 for value in theirs)
+        assert counts.tied[at] == sum(abs(value - mine) <= 1e-6 for value in theirs)
         outside += tail not in scores
     assert 0 < outside < len(row)
     assert ranker.coverage == pytest.approx(1 - outside / len(row))

@@ -11,6 +11,7 @@ import pytest
 
 import kgscale
 from kgscale.cli import compose
+from kgscale.cli.main import main
 from kgscale.errors import ConfigError, ResourceError
 from kgscale.tasks.measure import measure_step, plan_step
 from kgscale.tasks.runs import PathRun
@@ -123,6 +124,19 @@ def test_another_run_orders_what_subgraphs_lack(train: Train, tmp_path: Path) ->
     valid = json.loads((run.directory / "results.json").read_text())["metrics"]["valid"]
     assert valid["coverage"] < 0.9
     assert valid["mean_rank"] < valid["without_rest"]["mean_rank"]
+    again = ("evaluate", f"run={run.directory}", f"rest={vectors.directory}")
+    assert main([*again]) == 0
+    found = json.loads((run.directory / "evaluation-valid.json").read_text())
+    assert found["overall"]["mrr"] == pytest.approx(valid["mrr"])
+    assert found["coverage"] == pytest.approx(valid["coverage"])
+    assert main([*again, "blend=0.5"]) == 0
+    blended = json.loads((run.directory / "evaluation-valid.json").read_text())
+    assert blended["without_rest"] == found["without_rest"]
+    assert blended["overall"]["mrr"] != found["overall"]["mrr"]
+    assert main(["evaluate", f"run={run.directory}", "blend=0.5"]) == 2
+    assert main(["evaluate", f"run={vectors.directory}", f"rest={vectors.directory}"]) == 2
+    with pytest.raises(ConfigError, match=r"evaluation\.blend is a weight of evaluation\.rest"):
+        train(*RULES, *short, *few, "evaluation.blend=0.5")
     with pytest.raises(ConfigError, match="is no run of link prediction"):
         train(*RULES, *short, *few, f"evaluation.rest={run.directory}")
     with pytest.raises(ConfigError, match="was trained on another graph"):
