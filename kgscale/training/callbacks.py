@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -119,6 +120,42 @@ class TimeLimit(pl.Callback):
             trainer.should_stop = True
             # What was learned since the last validation is looked at, whatever epoch it is.
             trainer.check_val_every_n_epoch = 1
+
+
+LEAST_RATE = 0.02
+"""Share of a learning rate that is left when training is over."""
+
+
+class Decay(pl.Callback):
+    """Lowers all learning rates along half a cosine (Loshchilov & Hutter 2017).
+
+    What counts is the share of the epochs that is over, or of ``seconds`` where those end sooner.
+    """
+
+    def __init__(
+        self, seconds: float | None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.seconds, self.clock = seconds, clock
+
+    def on_train_start(self, *_: Any) -> None:
+        self.begin = self.clock()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int
+    ) -> None:
+        alone = trainer.world_size == 1
+        if not alone and index % TOGETHER_EVERY:
+            return
+        assert trainer.max_epochs is not None
+        over = (trainer.current_epoch + index / trainer.num_training_batches) / trainer.max_epochs
+        if self.seconds is not None:
+            over = max(over, (self.clock() - self.begin) / self.seconds)
+        # Ranks must not differ in their rates as their clocks do.
+        over = over if alone else trainer.strategy.broadcast(over)
+        factor = LEAST_RATE + (1 - LEAST_RATE) * (1 + math.cos(math.pi * min(1.0, over))) / 2
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = factor * group["initial_lr"]
 
 
 class LogMinutes(pl.Callback):

@@ -24,7 +24,7 @@ from rich.console import Console
 
 from kgscale.errors import ConfigError, Interrupted
 from kgscale.sampling.queries import mix_seed
-from kgscale.training.callbacks import LogMinutes, ShowProgress, StopOnSignal, TimeLimit
+from kgscale.training.callbacks import Decay, LogMinutes, ShowProgress, StopOnSignal, TimeLimit
 from kgscale.training.checkpoints import SafetensorsIO, load_state, save_state
 from kgscale.training.data import GraphData
 from kgscale.training.distributed import rank
@@ -61,6 +61,7 @@ class TrainerSettings:
     score_dtype: ScoreDtype = "float32"
     accumulate: int = 1
     clip: float | None = None
+    decay: Literal["cosine"] | None = None
     workers: int = 1
     ahead: int = 2
     memory: str | None = None
@@ -183,6 +184,8 @@ def _trainer(
         callbacks = [early, *callbacks]
     if settings.max_seconds is not None:
         callbacks = [*callbacks, TimeLimit(settings.max_seconds, clock=clock_of(settings))]
+    if settings.decay is not None:
+        callbacks = [*callbacks, Decay(settings.max_seconds, clock=clock_of(settings))]
     strategy: str | Strategy = "auto"
     if settings.devices > 1:
         strategy = DDPStrategy(

@@ -109,7 +109,10 @@ class GraphModule(pl.LightningModule, ABC):
         tables, vectors = self.model.tables(), self.model.vectors()
         special = {id(parameter) for parameter in tables + vectors}
         weights = [p for p in self.model.parameters() if id(p) not in special]
-        return self._factory(tables=tables, vectors=vectors, weights=weights)
+        optimizer = self._factory(tables=tables, vectors=vectors, weights=weights)
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])  # what a decay begins with, however often
+        return optimizer
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Make the gradient the mean over accumulated steps, of which each is the ranks' sum."""

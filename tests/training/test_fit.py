@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import create_autospec
 
@@ -25,7 +26,7 @@ from kgscale.losses import BCELoss, SoftmaxLoss
 from kgscale.sampling.queries import TrainQueries
 from kgscale.training import callbacks
 from kgscale.training import fit as fit_module
-from kgscale.training.callbacks import StopOnSignal, TimeLimit
+from kgscale.training.callbacks import Decay, StopOnSignal, TimeLimit
 from kgscale.training.checkpoints import load_state
 from kgscale.training.data import GraphData, Prefetcher
 from kgscale.training.fit import FitResult, TrainerSettings, faster_dtype, fit
@@ -413,6 +414,49 @@ def test_ranks_agree_on_the_time_limit_now_and_then() -> None:
     for index in range(40):
         limit.on_train_batch_end(trainer, toys.module(), None, None, index)
     assert len(asked) == 2
+
+
+def rates(decay: Decay, *steps: tuple[int, int], world_size: int = 1) -> list[float]:
+    """At (epoch, step of it), of 4 epochs of 32 steps, with a rate of 0.5 to begin with."""
+    optimizer = SimpleNamespace(param_groups=[{"lr": 0.5, "initial_lr": 0.5}])
+    trainer = create_autospec(
+        pl.Trainer,
+        instance=True,
+        world_size=world_size,
+        max_epochs=4,
+        num_training_batches=32,
+        optimizers=[optimizer],
+    )
+    trainer.strategy.broadcast = lambda over: 0.0
+    decay.on_train_start()
+    found = []
+    for trainer.current_epoch, index in steps:
+        decay.on_train_batch_start(trainer, toys.module(), None, index)
+        found.append(optimizer.param_groups[0]["lr"])
+    return found
+
+
+def test_rates_fall_along_half_a_cosine() -> None:
+    expected = [0.5, 0.5 * (0.02 + 0.98 / 2), 0.5 * (0.02 + 0.98 * (1 - 0.5**0.5) / 2), 0.01]
+    assert rates(Decay(None), (0, 0), (2, 0), (3, 0), (4, 0)) == pytest.approx(expected)
+    # 20 seconds end before 4 epochs do.
+    times = iter([0.0, 0.0, 10.0, 15.0, 30.0])
+    decay = Decay(20.0, clock=lambda: next(times))
+    assert rates(decay, (0, 0), (0, 1), (0, 2), (0, 3)) == pytest.approx(expected)
+
+
+def test_ranks_have_one_rate() -> None:
+    """That of the first, whatever their clocks say, and asked for now and then."""
+    times = iter([0.0, 10.0, 15.0])
+    decay = Decay(20.0, clock=lambda: next(times))
+    assert rates(decay, *((0, index) for index in range(32)), world_size=2) == [0.5] * 32
+
+
+def test_training_ends_with_the_lowest_rate(tmp_path: Path) -> None:
+    module = toys.module()
+    run(module, tmp_path, max_epochs=20, patience=20, decay="cosine")
+    for group in module.optimizers(use_pl_optimizer=False).param_groups:  # type: ignore[union-attr]
+        assert group["lr"] < 0.05 * group["initial_lr"]
 
 
 @pytest.mark.parametrize(
