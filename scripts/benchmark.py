@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-WORKS = ("sample", "aggregate", "rows", "ingest", "rank", "partition", "plan", "scale")
+WORKS = ("sample", "aggregate", "rows", "ingest", "rank", "softmax", "partition", "plan", "scale")
 
 
 def main() -> int:

@@ -76,7 +76,27 @@ def pykeen_seconds(
 
 
 def mrr(test: Tensor, every: Tensor, entity: Tensor, relation: Tensor, *, group: bool) -> float:
-    """Realistic filtered MRR over both sides."""
+    """Realistic filtered MRR over both sides, of DistMult."""
+
+    def question(side: int, asked: Tensor, kind: Tensor) -> Tensor:
+        return entity[asked] * relation[kind]
+
+    return mrr_of(test, every, entity, question, group=group)
+
+
+def mrr_of(
+    test: Tensor,
+    every: Tensor,
+    entity: Tensor,
+    question: Callable[[int, Tensor, Tensor], Tensor],
+    *,
+    group: bool = True,
+) -> float:
+    """Of vectors that are compared with those of all entities.
+
+    Args:
+        question: its vectors, from the column of the entity asked about, entities and relations.
+    """
     total = 0.0
     for query, answer in ((0, 2), (2, 0)):
         key = every[:, query] * RELATIONS + every[:, 1]
@@ -89,7 +109,7 @@ def mrr(test: Tensor, every: Tensor, entity: Tensor, relation: Tensor, *, group:
         start, stop = torch.searchsorted(key, asked), torch.searchsorted(key, asked, right=True)
         position, _ = expand_runs(start, stop)
         bounds = torch.cat([start.new_zeros(1), (stop - start).cumsum(0)])
-        vectors = entity[asked // RELATIONS] * relation[asked % RELATIONS]
+        vectors = question(query, asked // RELATIONS, asked % RELATIONS)
         better, tied = rank_all(
             vectors, entity, test[:, answer], bounds, known[position], query_row=row
         )
