@@ -24,10 +24,25 @@ TWITCH = [
     "data.features={twitch}/features.npz",
 ]
 FB15K237 = ["data.path={data}/fb15k-237"]
+WN18RR = ["data.path={data}/wn18rr"]
+
+
+def grail(name: str) -> list[str]:
+    """A graph to learn from, and another to answer on, in one folder."""
+    folder = f"{{data}}/grail-{name}-v1"
+    return [f"data.path={folder}", f"data.inductive={{path: {folder}, prefix: ind_}}"]
+
+
 ROWS: dict[str, tuple[list[str], range]] = {
     "demo": (["experiment=demo"], range(3)),
     "fb15k237-compgcn": (["experiment=fb15k237/compgcn", *FB15K237], range(3)),
     "fb15k237-embedding": (["experiment=fb15k237/embedding", *FB15K237], range(3)),
+    "fb15k237-complex": (["experiment=fb15k237/complex", *FB15K237], range(3)),
+    "fb15k237-reasoner": (["experiment=fb15k237/reasoner", *FB15K237], range(1)),
+    "wn18rr-complex": (["experiment=wn18rr/complex", *WN18RR], range(3)),
+    "wn18rr-reasoner": (["experiment=wn18rr/reasoner", *WN18RR], range(1)),
+    "grail-wn18rr-v1": (["experiment=grail/wn18rr_v1", *grail("wn18rr")], range(3)),
+    "grail-fb15k237-v1": (["experiment=grail/fb15k237_v1", *grail("fb237")], range(3)),
     "aifb-rgcn": (["experiment=aifb/rgcn", *AIFB], range(10)),
     "cora-gcn": (["experiment=cora/gcn", *CORA], range(10)),
     "cora-sgc": (["experiment=cora/sgc", *CORA], range(10)),
@@ -91,7 +106,6 @@ COMPARISONS: dict[str, list[str]] = {
             f"cluster: {{hubs: 500}}, {ENTITIES}",
         ),
     ],
-    "fb15k237-cures": [*FB15K237_GNN, *cures(1.5, 500)],
     "hpo-cures": [*HPO, *cures(1.5, 1000)],
     "academic-cures": [*ACADEMIC, *cures(0.5, 500)],
 }
