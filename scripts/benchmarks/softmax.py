@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -113,8 +114,8 @@ class Theirs:
             loss=CrossEntropyLoss(),
             regularizer=None,
             random_seed=0,
-            entity_initializer_kwargs={"std": INIT},
-            relation_initializer_kwargs={"std": INIT},
+            entity_initializer=partial(torch.nn.init.normal_, std=INIT),
+            relation_initializer=partial(torch.nn.init.normal_, std=INIT),
         )
         self.loop = LCWATrainingLoop(
             model=self.model,
