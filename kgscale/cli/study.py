@@ -75,6 +75,8 @@ def tune(arguments: Sequence[str]) -> int:
     check_installed()
     composed = compose.settings(arguments, name="tune")
     wanted = from_settings("tune", TuneSettings, composed["tune"])
+    if type(composed["trials"]) is not int or composed["trials"] < 1:
+        raise ConfigError(f"trials needs a positive int, got {composed['trials']!r}")
     console = show.console()
     if wanted.study is not None:
         directory = Path(wanted.study).expanduser()
@@ -90,11 +92,9 @@ def tune(arguments: Sequence[str]) -> int:
         return _search(search, arguments, composed["trials"])
 
 
-def _search(search: Search, arguments: Sequence[str], trials: object) -> int:
-    if not isinstance(trials, int):
-        raise ConfigError(f"trials needs an int, got {trials!r}")
+def _search(search: Search, arguments: Sequence[str], trials: int) -> int:
     directory, console = search.directory, search.console
-    show.sentence(console, f"study: {directory}")
+    show.sentence(console, f"study, to go on with by tune.study={directory}: {trials} trials")
     with search.locked():
         for trial in search.run(trials):
             show.sentence(console, told(trial))
@@ -115,7 +115,7 @@ def _continued(directory: Path, arguments: Sequence[str]) -> list[str]:
     """The arguments that a study began with, and those that may change."""
     try:
         began: list[str] = json.loads((directory / ARGUMENTS).read_text(encoding="utf-8"))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"tune.study={directory} is no directory of a study") from error
     others = [text for text in arguments if not text.startswith(MAY_CHANGE)]
     if others:

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
-from kgscale.errors import ConfigError, KgscaleError
+from kgscale.errors import ConfigError, KgscaleError, ResourceError
 from kgscale.sampling.queries import mix_seed
 from kgscale.studies.process import train_apart
 from kgscale.studies.record import read_curve
 from kgscale.studies.space import Choice, corners, overrides, read_space, usual_space
 from kgscale.tasks import show
-from kgscale.tasks.schema import at_least
 from kgscale.tasks.settings import RunSettings
 from kgscale.tasks.start import TASKS, rehearse
 from kgscale.tasks.training import prepared
@@ -109,8 +108,12 @@ class Search:
         Raises:
             KgscaleError: of the last trial, if all failed.
         """
-        at_least("trials", trials, 1)
+        with _told(self.directory / "study.db"):
+            yield from self._run(trials)
+
+    def _run(self, trials: int) -> Iterator[Tried]:
         study = self._study()
+        _begin_again(study)
         distributions = {key: _distribution(choice) for key, choice in self.space.items()}
         failure: KgscaleError | None = None
         while (number := len(tried(study))) < trials:
@@ -123,8 +126,10 @@ class Search:
                 trial.set_user_attr("failure", str(error))
                 _end(study, trial, "FAIL")
             yield next(one for one in tried(study) if one.number == trial.number)
-        if failure is not None and best_of(tried(study)) is None:
-            raise failure
+        ended = tried(study)
+        if best_of(ended) is None:
+            told = f"no trial came to a validation; the last: {ended[-1].failure}"
+            raise failure or KgscaleError(told)
 
     def tried(self) -> list[Tried]:
         """All trials so far that ended of themselves, in order."""
@@ -157,23 +162,20 @@ class Search:
         return self.directory / "trials" / f"{number:04}"
 
     def _study(self) -> Study:
-        """The study on disk; what a killed process was at is begun again."""
+        """The study on disk."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         pruners = optuna.pruners
-        study = optuna.create_study(
-            storage=f"sqlite:///{(self.directory / 'study.db').resolve()}",
-            study_name="kgscale",
-            direction="maximize",
-            load_if_exists=True,
-            pruner=pruners.MedianPruner(STARTUP) if self.prune else pruners.NopPruner(),
-        )
-        for trial in study.get_trials(deepcopy=False):
-            if trial.state == optuna.trial.TrialState.RUNNING:
-                study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-                study.enqueue_trial(trial.params)
-        return study
+        file = (self.directory / "study.db").resolve()
+        with _told(file):
+            return optuna.create_study(
+                storage=f"sqlite:///{file}",
+                study_name="kgscale",
+                direction="maximize",
+                load_if_exists=True,
+                pruner=pruners.MedianPruner(STARTUP) if self.prune else pruners.NopPruner(),
+            )
 
     def _try(self, study: Study, trial: Trial) -> None:
         named = f"trial {trial.number}: {' '.join(overrides(trial.params))}"
@@ -182,6 +184,8 @@ class Search:
         reports = _Reports(trial, next((one.metric for one in tried(study) if one.metric), None))
         with show.busy(self.console, named):
             record = train_apart(run, named, stop=reports.hopeless)
+        if not record.curve:
+            raise KgscaleError(f"{named}: ended before a validation")
         reports.add([value for _, value in record.curve])
         for name in ("metric", "minutes", "best"):
             trial.set_user_attr(name, getattr(record, name))
@@ -226,6 +230,23 @@ class _Reports:
         return self.told > before and bool(self.trial.should_prune())
 
 
+@contextmanager
+def _told(file: Path) -> Iterator[None]:
+    """The database's failures, of a full disk or a broken file, in a sentence."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import DatabaseError
+
+    try:
+        yield
+    except (StorageInternalError, DatabaseError) as error:
+        cause = error.__cause__ or error
+        reason = getattr(cause, "orig", None) or cause
+        raise ResourceError(
+            f"{file}: the study can't be read or written ({reason}); what is in trials.csv beside"
+            " it is whole, and another study starts without tune.study"
+        ) from error
+
+
 def check_installed() -> None:
     """Refuse to search without optuna.
 
@@ -257,13 +278,21 @@ def _tried(trial: FrozenTrial) -> Tried | None:
     return Tried(number=trial.number, status=status, chosen=trial.params, **known)
 
 
+def _begin_again(study: Study) -> None:
+    """What a killed process was at."""
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state.name == "RUNNING":
+            _end(study, trial.number, "FAIL")
+            study.enqueue_trial(trial.params)
+
+
 def _sampler(seed: int) -> Any:
     from optuna.samplers import TPESampler
 
     return TPESampler(seed=seed % 2**32)
 
 
-def _end(study: Study, trial: Trial, state: str) -> None:
+def _end(study: Study, trial: Trial | int, state: str) -> None:
     from optuna.trial import TrialState
 
     study.tell(trial, state=TrialState[state])

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from kgscale.cli import compose
 from kgscale.cli.main import main
-from kgscale.errors import ConfigError, Interrupted, ResourceError
+from kgscale.errors import ConfigError, Interrupted, KgscaleError, ResourceError
 from kgscale.studies import process
 from kgscale.studies.space import Choice, corners, overrides, read_space, usual_space
 from kgscale.studies.trials import rows_of_trials, table_of_trials, told
@@ -167,8 +167,11 @@ def test_failures_are_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "too large" in told(failed)
     assert [row["status"] for row in rows_of_trials([failed, done])] == ["failed", "done"]
     Stage(monkeypatch, lambda run: 4)
+    other = tmp_path_in(tmp_path, "other")
     with pytest.raises(ResourceError, match="too large"):
-        list(search(tmp_path_in(tmp_path, "other")).run(2))
+        list(search(other).run(2))
+    with pytest.raises(KgscaleError, match=r"no trial came to a validation; .*too large"):
+        list(search(other).run(2))
 
 
 def test_two_processes_are_not_at_one_study(tmp_path: Path) -> None:
