@@ -378,6 +378,7 @@ def test_blocks_change_nothing(way: Propagation, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(hop_module, "EDGES", 5)
     monkeypatch.setattr(hop_module, "BYTES", 24)
     found = dense_maps(made(given, way))
+    assert found.keys() == expected.keys()
     for key, rows in expected.items():
         close(found[key], rows.double())
 

@@ -158,9 +158,9 @@ def test_an_existing_store_is_reused_and_other_input_is_not(tmp_path: Path) -> N
 def test_settled_input_is_not_hashed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "x.tsv", some_rows())
     os.utime(path, (1e9, 1e9))
-    prepare(TripleFiles(path=path), tmp_path)
+    built = prepare(TripleFiles(path=path), tmp_path)
     monkeypatch.setattr(TripleFiles, "digest", lambda self: pytest.fail("hashed again"))
-    prepare(TripleFiles(path=path), tmp_path)
+    assert prepare(TripleFiles(path=path), tmp_path).fingerprint == built.fingerprint
 
 
 def test_made_splits_and_duplicates_are_counted(tmp_path: Path) -> None:
