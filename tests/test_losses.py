@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch.nn import functional
 
-from kgscale import losses
 from kgscale.batch import LinkQueries
 from kgscale.losses import (
     bce_loss,
@@ -19,6 +18,7 @@ from kgscale.losses import (
     node_bce,
     node_cross_entropy,
     relation_queries,
+    softmax,
     softmax_loss,
 )
 
@@ -111,7 +111,7 @@ def test_softmax_in_parts_equals_the_plain_one_with_gradients(
     fused: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(losses, "_rows_of", lambda memory, candidate: rows)
+    monkeypatch.setattr(softmax, "_rows_of", lambda memory, candidate: rows)
     asked = replace(query(torch.rand(CANDIDATES) + 0.5 if weighted else None), known=known)
     question = torch.randn(QUERIES, 5, requires_grad=True)
     candidate = torch.randn(CANDIDATES, 5, requires_grad=True)
