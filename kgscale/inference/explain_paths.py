@@ -61,7 +61,7 @@ def best_paths(
     times the message: to first order, what the score would lose without it (Zhu et al. 2021,
     section 3.3). Paths are found by beam search over the layers; none comes twice to an entity.
     """
-    reached = scorer.cutter.sample(torch.tensor([head]))
+    reached = scorer.cutter.sample(torch.tensor([head]), torch.tensor([relation]))
     ids = reached.sample.entity_id
     places = (ids == tail).nonzero()[:, 0]
     if not len(places):

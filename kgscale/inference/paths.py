@@ -43,7 +43,7 @@ class PathScorer:
 
     @torch.no_grad()
     def __call__(self, head: Ids, relation: Ids) -> Scored:
-        reached, model = self.cutter.sample(head), self.reasoner
+        reached, model = self.cutter.sample(head, relation), self.reasoner
         batch = self.cutter.batch(reached, self.cutter.queries(reached, relation))
         training = model.training
         model.eval()

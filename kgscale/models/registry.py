@@ -85,9 +85,13 @@ def build_model(spec: dict[str, Any], *, seed: int) -> Model:
     generator = torch.Generator().manual_seed(seed)
     if "reasoner" in spec:
         settings = dict(spec["reasoner"])
-        return REASONERS[settings.pop("name")](
+        reasoner = REASONERS[settings.pop("name")](
             **settings, num_relations=spec["num_relations"], generator=generator
         )
+        if spec.get("ways"):
+            size = 2 * spec["num_relations"]
+            reasoner.ways = torch.ones(size, size, dtype=torch.int32)
+        return reasoner
     encoder_settings = dict(spec["encoder"])
     encoder = ENCODERS[encoder_settings.pop("name")](
         **encoder_settings, num_relations=spec["num_relations"], generator=generator

@@ -13,12 +13,13 @@ from kgscale.errors import ConfigError
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.reciprocal import inverse
-from kgscale.kernels.ego import EgoSample, HiddenRows, ego_subgraphs, locate
+from kgscale.kernels.ego import Asked, EgoSample, HiddenRows, ego_subgraphs, locate
 from kgscale.kernels.reach import Reach, reach
 from kgscale.sampling.base import share
 from kgscale.sampling.leakage import asked_edges, edges_between
 from kgscale.sampling.queries import mix_seed
 from kgscale.sampling.subgraph import check_walk
+from kgscale.sampling.ways import Ways, even_ways, learn_ways
 from kgscale.types import Ids, Triples
 
 Hide = Literal["edge", "pair"]
@@ -33,6 +34,9 @@ class PathCutter:
         size: the most entities of a subgraph, those of highest personalised PageRank.
         restart: chance that the walk ends at each step.
         tolerance: error of a PageRank per in-edge.
+        reserved: share of the places for the best of the entities that the relation asked for
+            leads to from anywhere.
+        ways: weights that a walk goes by, for every relation asked for.
     """
 
     def __init__(
@@ -43,23 +47,29 @@ class PathCutter:
         size: int,
         restart: float = 0.15,
         tolerance: float = 1e-5,
+        reserved: float = 0.0,
+        ways: Ways | None = None,
     ) -> None:
         if size < 2:
             raise ConfigError(f"strategy.size needs an int of at least 2, got {size}")
+        if not 0 <= reserved <= 1:
+            raise ConfigError(f"strategy.reserved needs a share in [0, 1], got {reserved}")
         check_walk(restart, tolerance)
         self.graph, self.hops, self.size = graph, hops, size
-        self.restart, self.tolerance = restart, tolerance
+        self.restart, self.tolerance, self.reserved = restart, tolerance, reserved
+        self.ways = ways
 
     def settings(self) -> dict[str, int | float]:
-        """What cuts the same subgraphs again."""
+        """What cuts the same subgraphs again, beside the ways."""
         return {
             "hops": self.hops,
             "size": self.size,
             "restart": self.restart,
             "tolerance": self.tolerance,
+            "reserved": self.reserved,
         }
 
-    def sample(self, head: Ids, hidden: HiddenRows | None = None) -> Reach:
+    def sample(self, head: Ids, relation: Ids, hidden: HiddenRows | None = None) -> Reach:
         graph = self.graph
         sample = ego_subgraphs(
             graph.indptr,
@@ -70,6 +80,7 @@ class PathCutter:
             method="ppr",
             restart=self.restart,
             tolerance=self.tolerance,
+            asked=Asked(relation, self.ways, round(self.reserved * self.size)),
             hidden=hidden,
         )
         relations = 2 * graph.num_relations
@@ -140,6 +151,9 @@ class PathStrategy:
             ``pair``, all that joins its head and its tail.
         restart: chance that the walk of PageRank ends at each step.
         tolerance: error of a PageRank per in-edge; a coarser one is faster.
+        reserved: share of a subgraph for the best of the entities that the relation asked for leads
+            to from anywhere but the asked triple; what is near the head has the rest.
+        aware: let the walk prefer relations that led to answers in examples of the same question.
         visits: epochs in which every triple is asked once from each side: an epoch is then a share
             of the questions, and validation comes more often.
         seed: of the shuffle.
@@ -155,6 +169,8 @@ class PathStrategy:
         hide: Hide = "edge",
         restart: float = 0.15,
         tolerance: float = 1e-5,
+        reserved: float = 0.0,
+        aware: bool = False,
         visits: int = 1,
         seed: int = 0,
     ) -> None:
@@ -164,7 +180,13 @@ class PathStrategy:
         if hide not in get_args(Hide):
             raise ConfigError(f"strategy.hide is edge or pair, got {hide!r}")
         self.cutter = PathCutter(
-            graph, hops=num_layers, size=size, restart=restart, tolerance=tolerance
+            graph,
+            hops=num_layers,
+            size=size,
+            restart=restart,
+            tolerance=tolerance,
+            reserved=reserved,
+            ways=even_ways(graph) if aware else None,
         )
         self.graph, self.batch_size = graph, batch_size
         self.hide, self.visits, self.seed = hide, visits, seed
@@ -185,17 +207,32 @@ class PathStrategy:
         return (
             f"Paths: every epoch asks {share}{self.graph.source.shape[0]:,} train triples and"
             f" reciprocals, {self.batch_size} a step, each without {gone} in a subgraph of the"
-            f" {self.size:,} entities nearest to its head."
+            f" {self.size:,} entities nearest to its head{self._choice()}."
         )
 
+    def _choice(self) -> str:
+        cutter = self.cutter
+        by = "" if cutter.ways is None else ", by ways that led to answers"
+        places = round(cutter.reserved * cutter.size)
+        return f"{by}, {places:,} of them where its relation leads" if places else by
+
     def prepare(self) -> None:
-        """Nothing."""
+        """Learn which relations the walk should prefer, in place: the model has the same table."""
+        cutter = self.cutter
+        if cutter.ways is not None:
+            ways = learn_ways(
+                self.graph,
+                self._question,
+                restart=cutter.restart,
+                tolerance=cutter.tolerance,
+                seed=self.seed,
+            )
+            cutter.ways.copy_(ways)
 
     def report(self) -> dict[str, float]:
         """Share of an example step's answers that lie in the subgraph of their head."""
-        step = self._order(0)[: max(self.batch_size, 256)]
-        asked = self._asked(step)
-        sample = self.cutter.sample(asked[:, 0], self._hidden(asked)).sample
+        asked, hidden = self._question(self._order(0)[: max(self.batch_size, 256)])
+        sample = self.cutter.sample(asked[:, 0], asked[:, 1], hidden).sample
         place = locate(sample.owner, sample.entity_id, torch.arange(len(asked)), asked[:, 2])
         return {"answers_covered": float((place >= 0).double().mean())}
 
@@ -216,9 +253,9 @@ class PathStrategy:
         low, high = share(len(order), self.visits, epoch % self.visits)
         first, last = share(high - low, self.num_batches(world_size=world_size), index)
         step = order[low + first : low + last]
-        asked = self._asked(step[slice(*share(len(step), world_size, rank))])
+        asked, hidden = self._question(step[slice(*share(len(step), world_size, rank))])
         head, relation, tail = asked.unbind(dim=1)
-        reached = self.cutter.sample(head, self._hidden(asked))
+        reached = self.cutter.sample(head, relation, hidden)
         sample = reached.sample
         place = locate(sample.owner, sample.entity_id, torch.arange(len(head)), tail)
         answer = place[place >= 0]
@@ -234,15 +271,13 @@ class PathStrategy:
             self._orders = {round_: order}
         return order
 
-    def _asked(self, edge: Int64[Tensor, " edge"]) -> Triples:
-        """The questions of some edges: an edge ``(s, r, i)`` asks ``(i, inverse(r), ?)``."""
+    def _question(self, edge: Int64[Tensor, " edge"]) -> tuple[Triples, HiddenRows]:
+        """What some edges ask and must not see: ``(s, r, i)`` asks ``(i, inverse(r), ?)``."""
         graph = self.graph
         head = torch.searchsorted(graph.indptr, edge.to(graph.indptr.dtype), right=True) - 1
         relation = inverse(graph.relation[edge].long(), num_relations=graph.num_relations)
-        return torch.stack([head, relation, graph.source[edge].long()], dim=1)
-
-    def _hidden(self, asked: Triples) -> HiddenRows:
+        asked = torch.stack([head, relation, graph.source[edge].long()], dim=1)
         if self.hide == "pair":
-            return edges_between(self.graph, asked[:, 0], asked[:, 2])
-        edge = asked_edges(self.graph, asked).flatten()
-        return HiddenRows(torch.arange(0, len(edge) + 1, 2), edge)
+            return asked, edges_between(graph, head, asked[:, 2])
+        own = asked_edges(graph, asked).flatten()
+        return asked, HiddenRows(torch.arange(0, len(own) + 1, 2), own)

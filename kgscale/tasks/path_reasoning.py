@@ -56,6 +56,8 @@ class PathTraining(LinkTraining):
             num_layers=model.num_layers,
             seed=settings.seed,
         )
+        model.ways = strategy.cutter.ways
+        spec["ways"] = model.ways is not None
         module = PathReasoning(
             model=model,
             cutter=strategy.cutter,
@@ -103,7 +105,7 @@ class PathTraining(LinkTraining):
     def _elsewhere(self, store: GraphStore, split: str) -> dict[str, Any]:
         """Metrics on a graph that training never saw: full, and among random negatives."""
         reasoner = self.module.model.on(same_relations(store, self.store))
-        cutter = PathCutter(store.adjacency(), **self.spec["paths"])
+        cutter = PathCutter(store.adjacency(), **self.spec["paths"], ways=reasoner.ways)
         ranker = PathRanker(
             PathScorer(reasoner, cutter),
             KnownFacts(store.adjacency(known=True)),

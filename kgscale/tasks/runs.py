@@ -131,7 +131,8 @@ class PathRun(LinkRun):
 
     @cached_property
     def scorer(self) -> PathScorer:
-        return PathScorer(self.model, PathCutter(self.store.adjacency(), **self.spec["paths"]))
+        paths, ways = self.spec["paths"], self.model.ways
+        return PathScorer(self.model, PathCutter(self.store.adjacency(), **paths, ways=ways))
 
     def columns(self, found: Sequence[Prediction], *, backwards: bool) -> Columns:
         """With the path that each answer rests on most."""

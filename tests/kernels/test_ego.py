@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kgscale.kernels.ego import (
+    HEAVIEST,
+    Asked,
     EgoSample,
     HiddenRows,
     coverage,
@@ -86,18 +88,51 @@ def hide(seed: int, rows: int, edges: int) -> tuple[HiddenRows, list[set[int]]]:
     return HiddenRows(indptr, edge), [set(part.tolist()) for part in edge.split(count.tolist())]
 
 
-@given(SEEDS, st.integers(1, 30), st.integers(0, 900), settings(), st.sampled_from([0, 1, 5]))
+def ask(seed: int, seeds: int, *, relations: int = 4, reserved: int = 0) -> Asked:
+    """A relation of every seed, and for every such relation the weights of all."""
+    generator = torch.Generator().manual_seed(seed)
+    size = (relations, relations)
+    weights = torch.randint(1, HEAVIEST + 1, size, generator=generator, dtype=torch.int32)
+    return Asked(torch.randint(relations, (seeds,), generator=generator), weights, reserved)
+
+
+@given(
+    SEEDS,
+    st.integers(1, 30),
+    st.integers(0, 900),
+    settings(),
+    st.sampled_from([0, 1, 5]),
+    st.sampled_from([0, 1, 5, 50]),
+    st.booleans(),
+)
 def test_tiers_agree(
-    seed: int, entities: int, edges: int, settings: dict[str, Any], hidden_rows: int
+    seed: int,
+    entities: int,
+    edges: int,
+    settings: dict[str, Any],
+    hidden_rows: int,
+    reserved: int,
+    weighted: bool,
 ) -> None:
     arrays, seeds = small_graph(seed, entities, edges)
+    asked = ask(seed, len(seeds), reserved=reserved)
+    weights = asked.weights if weighted else None
+    asked = asked._replace(weights=weights)
     hidden, taken = hide(seed, hidden_rows, edges) if hidden_rows else (None, [set[int]()])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kgscale.kernels.ego.LONGEST", 8)
-        ours = ego_subgraphs(*arrays, seeds, hidden=hidden, **settings)
+        ours = ego_subgraphs(*arrays, seeds, asked=asked, hidden=hidden, **settings)
     plain = [part.tolist() for part in (*arrays, seeds)]
     taken = taken * (len(seeds) // len(taken))
-    slow = reference.ego_subgraphs(*plain, hidden=taken, longest=8, **settings)
+    slow = reference.ego_subgraphs(
+        *plain,
+        asked=asked.relation.tolist(),
+        weights=None if weights is None else weights[asked.relation].tolist(),
+        reserved=reserved,
+        hidden=taken,
+        longest=8,
+        **settings,
+    )
     assert lists(ours)[:-1] == [*slow[:-1]]
     assert torch.equal(ours.score, torch.tensor(slow[-1]))
 
@@ -147,6 +182,60 @@ def test_scores_bracket_the_exact_pagerank(
     assert (exact - score <= tolerance * degree + rounding).all()
 
 
+@given(graphs.graphs(), st.sampled_from([0.15, 0.5]))
+def test_weighted_scores_are_the_pagerank_of_a_weighted_walk(
+    graph: tuple[Triples, int, int], restart: float
+) -> None:
+    triples, entities, relations = graph
+    indptr, source, relation = symmetric(triples, entities, relations)
+    asked = ask(entities, entities, relations=2 * relations)
+    assert asked.weights is not None
+    push = {"method": "ppr", "restart": restart, "tolerance": 1e-9, "size": entities}
+    found = ego_subgraphs(indptr, source, relation, torch.arange(entities), asked=asked, **push)
+    target = torch.arange(entities).repeat_interleave(indptr.diff())
+    for start in range(entities):
+        walk = torch.zeros(entities, entities, dtype=torch.float64)
+        weight = asked.weights[asked.relation[start]][relation.long()].double()
+        walk.index_put_((target, source.long()), weight, accumulate=True)
+        alone = indptr.diff() == 0
+        walk[alone, alone] = 1  # without in-edges it stays
+        walk /= walk.sum(dim=1, keepdim=True)
+        exact = restart * torch.linalg.inv(torch.eye(entities).double() - (1 - restart) * walk)
+        score = torch.zeros(entities, dtype=torch.float64)
+        mine = found.owner == start
+        score[found.entity_id[mine]] = found.score[mine].double()
+        assert torch.allclose(score, exact[start], atol=1e-5)
+
+
+@pytest.mark.parametrize("weight", [1, HEAVIEST])
+def test_equal_weights_choose_as_none_do(weight: int) -> None:
+    arrays, seeds = small_graph(3, 60, 700)
+    table = torch.full((1, 4), weight, dtype=torch.int32)
+    asked = Asked(torch.zeros_like(seeds), table)
+    ours = ego_subgraphs(*arrays, seeds, size=20, asked=asked, **PPR)
+    plain = ego_subgraphs(*arrays, seeds, size=20, **PPR)
+    assert torch.allclose(ours.score, plain.score, atol=1e-9)
+    assert weight > 1 or torch.equal(ours.score, plain.score)
+
+
+def test_places_are_reserved_for_what_the_relation_leads_to() -> None:
+    """1, 2 and 3 are next to 0, and 4 is behind 3: the only tail of relation 1, of the far 5."""
+    near = [[0, 0, 1], [0, 0, 2], [0, 0, 3]]
+    arrays = symmetric(torch.tensor([*near, [3, 0, 4], [5, 1, 4]]), 6, 2)
+    asked = Asked(torch.tensor([1]))
+
+    def chosen(reserved: int, hidden: HiddenRows | None = None) -> list[int]:
+        choice = {"size": 3, "asked": asked._replace(reserved=reserved), "hidden": hidden}
+        return ego_subgraphs(*arrays, torch.tensor([0]), **choice, **PPR).entity_id.tolist()
+
+    assert chosen(0) == [0, 3, 1]
+    assert chosen(1) == [0, 3, 4]
+    assert chosen(2) == [0, 3, 4], "others have what is left"
+    ends = {"origin": torch.tensor([5]), "target": torch.tensor([4])}
+    edge = find_edges(*arrays, edge_type=torch.tensor([1]), **ends)
+    assert chosen(1, HiddenRows(torch.tensor([0, 1]), edge)) == [0, 3, 1], "hidden leads nowhere"
+
+
 @given(graphs.graphs(), settings(), st.data())
 def test_hidden_edges_might_as_well_not_exist(
     graph: tuple[Triples, int, int], settings: dict[str, Any], data: st.DataObject
@@ -160,6 +249,7 @@ def test_hidden_edges_might_as_well_not_exist(
     edge = find_edges(*arrays, edge_type=torch.cat([relation, relation + relations]), **ends)
     hidden = HiddenRows(torch.tensor([0, len(edge)]), edge)
     seeds = torch.arange(entities)
+    settings["asked"] = ask(0, entities, relations=2 * relations, reserved=3)
     found = ego_subgraphs(*arrays, seeds, hidden=hidden, **settings)
     other = ego_subgraphs(*symmetric(triples[~hide], entities, relations), seeds, **settings)
     for field in ("entity_id", "indptr", "source", "relation", "owner", "score"):
@@ -331,6 +421,10 @@ def test_coverage_by_hand() -> None:
         ({"fanout": -2}, "fanout.*got 2, -2"),
         ({"seeds": torch.tensor([3, 50])}, "among 50 entities, got 50"),
         ({"hidden": HiddenRows(torch.zeros(3).int(), torch.zeros(0).int())}, "5 seeds, got 2"),
+        ({"asked": Asked(torch.arange(4))}, "each of 5 seeds, got 4"),
+        ({"asked": Asked(torch.arange(5), reserved=-1)}, "reserved.*got -1"),
+        ({"asked": Asked(torch.arange(5), torch.ones(2, 4).int())}, "of 2 relations"),
+        ({"asked": Asked(torch.zeros(5).long(), torch.zeros(1, 4).int())}, "from 1 to"),
         ({"hidden": HiddenRows(torch.tensor([0, 1]), torch.tensor([900]))}, "among 900, got 900"),
     ],
 )

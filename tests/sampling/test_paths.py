@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from kgscale.batch import SubgraphBatch
 from kgscale.errors import ConfigError
+from kgscale.kernels.ego import HiddenRows, coverage
+from kgscale.sampling.leakage import asked_edges
 from kgscale.sampling.paths import PathStrategy
 from tests.graphs import graphs, random_triples
 from tests.sampling.test_strategies import Graph, batches, both_ways, messages, store
@@ -104,6 +106,36 @@ def test_known_are_the_other_tails(graph: Graph, seed: int) -> None:
             assert (place in set(query.known.tolist())) == (true and place not in answers)
 
 
+@pytest.mark.parametrize("choice", [{"reserved": 0.5}, {"aware": True}])
+def test_a_choice_by_the_relation_finds_more(choice: dict[str, object]) -> None:
+    """Relations 1 and 2 lead to the answer of 0, and 3 to ten neighbours that are none."""
+    triples = []
+    for i in range(20):
+        head, middle, tail = i, 20 + i, 40 + i
+        triples += [[head, 0, tail], [head, 1, middle], [middle, 2, tail]]
+        triples += [[head, 3, 80 + 10 * i + j] for j in range(10)]
+        # Another head has the same answer.
+        triples += [[60 + i, 0, tail]]
+    graph = (torch.tensor(triples), 280, 4)
+
+    def covered(**more: object) -> float:
+        paths = strategy(graph, 0, size=6, num_layers=3, **more)
+        paths.prepare()
+        head = torch.arange(20)
+        asked = torch.stack([head, torch.zeros_like(head), head + 40], dim=1)
+        edge = asked_edges(paths.graph, asked)
+        hidden = HiddenRows(torch.arange(0, 2 * len(edge) + 1, 2), edge.flatten())
+        sample = paths.cutter.sample(asked[:, 0], asked[:, 1], hidden).sample
+        return float(
+            coverage(sample.owner, sample.entity_id, torch.arange(len(asked)), asked[:, 2])
+            .double()
+            .mean()
+        )
+
+    assert covered() < 0.5
+    assert covered(**choice) == 1
+
+
 def test_coverage_is_reported() -> None:
     graph = (random_triples(60, num_entities=12, num_relations=3), 12, 3)
     all_of_it = strategy(graph, 0).report()["answers_covered"]
@@ -115,6 +147,7 @@ def test_coverage_is_reported() -> None:
     [
         ({"size": 1}, r"strategy\.size needs an int of at least 2"),
         ({"visits": 0}, r"strategy\.visits needs a positive int"),
+        ({"reserved": 1.1}, r"strategy\.reserved needs a share"),
         ({"restart": 1.0}, r"strategy\.restart needs a chance"),
         ({"tolerance": 0.0}, r"strategy\.tolerance needs a number in \(0, 1\)"),
     ],

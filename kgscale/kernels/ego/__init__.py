@@ -23,7 +23,16 @@ from kgscale.kernels.sample.reference import STEP, mix
 from kgscale.kernels.threads import num_threads, run_tasks
 from kgscale.types import Indptr
 
-__all__ = ["EgoSample", "HiddenRows", "Method", "coverage", "ego_subgraphs", "find_edges", "locate"]
+__all__ = [
+    "EdgeWeights",
+    "EgoSample",
+    "HiddenRows",
+    "Method",
+    "coverage",
+    "ego_subgraphs",
+    "find_edges",
+    "locate",
+]
 
 Method: TypeAlias = Literal["ppr", "khop"]
 
@@ -31,6 +40,8 @@ LONGEST = 1 << 16
 """In-edges of a seed that are pushed along however coarse the tolerance."""
 FINEST = 1e-12
 """Below it the rounding of masses would show."""
+HEAVIEST = 1 << 10
+"""Weight of an edge, at most: shares of mass must not vanish in rounding."""
 TASK_SEEDS = 64
 """Seeds whose edges a thread holds at once, at most."""
 TASKS_PER_THREAD = 4
@@ -48,6 +59,19 @@ class HiddenRows(NamedTuple):
     edge: Int[Tensor, " hidden"]
 
 
+class Asked(NamedTuple):
+    """What the choice of a seed's entities is for: answers to a question."""
+
+    relation: Int64[Tensor, " seed"]
+    """From each seed to its answers."""
+    weights: Int32[Tensor, "question relation"] | None = None
+    """From 1 to ``HEAVIEST``, for every relation that is asked for: a walk goes along one of two
+    edges rather than the other as these are large. All steps are as likely without."""
+    reserved: int = 0
+    """Places of a subgraph for the best of the entities that an edge of the relation leads to from
+    anywhere, as far as there are so many; the best of all others have the rest."""
+
+
 def ego_subgraphs(
     indptr: Indptr,
     source: Int[Tensor, " adjacency"],
@@ -61,6 +85,7 @@ def ego_subgraphs(
     hops: int = 2,
     fanout: int = 20,
     seed: int = 0,
+    asked: Asked | None = None,
     hidden: HiddenRows | None = None,
 ) -> EgoSample:
     """Choose up to ``size`` entities for each seed, itself among them, and join them by all edges.
@@ -82,6 +107,8 @@ def ego_subgraphs(
         fanout: in-edges drawn for each entity of ``khop``, as ``sample_neighbors`` does; -1 means
             all, which a hub may have many of.
         seed: of the draws.
+        asked: what ``ppr`` is to prefer.
+        hidden: edges that a subgraph does without.
     """
     _check(indptr, seeds, size, method, restart, tolerance, hops, fanout)
     entities, by_rank = indptr.shape[0] - 1, method == "ppr"
@@ -98,6 +125,7 @@ def ego_subgraphs(
     cut = Cut(
         graph=(indptr.numpy(), source.numpy(), relation.numpy()),
         seeds=seeds.contiguous().numpy(),
+        asked=_asked(asked, seeds.shape[0]),
         hidden=_hidden_rows(hidden, seeds.shape[0], max(1, source.shape[0])),
         size=size,
         width=width,
@@ -179,6 +207,24 @@ def _check(
     outside = seeds[(seeds < 0) | (seeds >= entities)]
     if len(outside):
         raise ValueError(f"seeds must be among {entities} entities, got {int(outside[0])}")
+
+
+def _asked(asked: Asked | None, seeds: int) -> tuple[Array, Array, int]:
+    plain = np.empty((0, 0), np.int32)
+    if asked is None:
+        return np.zeros(seeds, np.int64), plain, 0
+    relation, weights, reserved = asked
+    if len(relation) != seeds:
+        raise ValueError(f"asked needs a relation for each of {seeds} seeds, got {len(relation)}")
+    if reserved < 0:
+        raise ValueError(f"asked.reserved counts entities, got {reserved}")
+    if weights is not None:
+        if ((relation < 0) | (relation >= len(weights))).any():
+            raise ValueError(f"asked.weights are of {len(weights)} relations, fewer than asked for")
+        if len(weights) and not 1 <= int(weights.min()) <= int(weights.max()) <= HEAVIEST:
+            raise ValueError(f"asked.weights must be from 1 to {HEAVIEST}")
+        plain = weights.contiguous().numpy()
+    return relation.contiguous().numpy(), plain, reserved
 
 
 def _hidden_rows(hidden: HiddenRows | None, seeds: int, edges: int) -> tuple[Array, Array]:

@@ -63,6 +63,8 @@ class Cut:
 
     graph: tuple[Array, Array, Array]
     seeds: Array
+    asked: tuple[Array, Array, int]
+    """Relations of the seeds, weights of edges for each of these, if any, and places reserved."""
     hidden: tuple[Array, Array]
     size: int
     width: int
@@ -75,6 +77,8 @@ class Cut:
         seeds, hidden = self.seeds[start:stop], self.hidden
         if len(hidden[0]) > 2:
             hidden = (hidden[0][start : stop + 1], hidden[1])
+        relation, weights, reserved = self.asked
+        asked = (relation[start:stop], weights, reserved)
         workspace = _own.__dict__.setdefault("workspace", Workspace())
         rows = self._rows(workspace, len(seeds))
         done = nodes = edges = 0
@@ -84,7 +88,16 @@ class Cut:
             label, base = self._label(workspace, last)
             scratch = (label, *self._scratch(workspace))
             progress = (done, nodes, edges, base)
-            task = (len(seeds), self.settings, hidden, scratch, last, (*rows, found), progress)
+            task = (
+                len(seeds),
+                self.settings,
+                asked,
+                hidden,
+                scratch,
+                last,
+                (*rows, found),
+                progress,
+            )
             done, nodes, edges, end = numba_tier.cut(self.graph, seeds, *task)
             workspace.expire(end - base)
             if done < len(seeds) and end <= last:

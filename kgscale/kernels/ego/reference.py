@@ -10,6 +10,9 @@ tolerance * degree(u)`` everywhere (which is why a hub costs nothing before it m
 score is ``p + restart * r``, what one more push would leave at the entity: no more than ``pi``
 either, and far better a choice than ``p``, which is 0 for the many entities never pushed.
 
+Edges may have weights, by their relations and the seed: a walk then goes on along each in
+proportion to its weight, and the bound on what an estimate misses no longer holds.
+
 All entities at their threshold are pushed at once, round by round, and masses are whole numbers:
 no order of entities or edges plays a part.
 """
@@ -17,6 +20,7 @@ no order of entities or edges plays a part.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from kgscale.kernels.sample.reference import STEP, draw, mix
 
@@ -41,9 +45,23 @@ class Rows:
 
 
 def rank(
-    rows: Rows, start: int, size: int, *, restart: float, tolerance: float, longest: int, seed: int
+    rows: Rows,
+    start: int,
+    size: int,
+    *,
+    weight: Callable[[int], int],
+    led_to: Callable[[int], bool],
+    reserved: int,
+    restart: float,
+    tolerance: float,
+    longest: int,
+    seed: int,
 ) -> list[tuple[int, float]]:
-    """The entities of highest score; the seed comes first."""
+    """The entities of highest score; the seed comes first.
+
+    Edges have a ``weight`` each. As many of the best that are ``led_to`` as are ``reserved`` come
+    before others that score more.
+    """
     estimate, residual, walk = Counter[int](), Counter({start: ONE}), 1 - restart
     limit = max(1, round(tolerance * ONE))
     longest = max(longest, ONE // limit)
@@ -54,15 +72,18 @@ def rank(
     while edges:
         taken = {v: residual.pop(v) for v in edges}
         for v, mass in taken.items():
-            share = int(mass * walk / len(edges[v])) if edges[v] else 0
-            estimate[v] += mass - share * len(edges[v])
+            whole = sum(weight(e) for e in edges[v])
+            share = int(mass * walk / whole) if whole else 0
+            estimate[v] += mass - share * whole
             for e in edges[v] if share else ():
-                residual[rows.source[e]] += share
+                residual[rows.source[e]] += share * weight(e)
         ready = [v for v, mass in residual.items() if mass >= limit * max(1, len(rows[v]))]
         edges = {v: rows[v] for v in ready}
     score = {v: estimate[v] + residual[v] - int(residual[v] * walk) for v in estimate | residual}
     others = sorted(score.keys() - {start}, key=lambda v: (-score[v], v))
-    return [(v, score[v] / ONE) for v in [start, *others][:size]]
+    first = [v for v in others if led_to(v)][: min(reserved, size - 1)]
+    last = [v for v in others if v not in first][: size - 1 - len(first)]
+    return [(v, score[v] / ONE) for v in [start, *(v for v in others if v in {*first, *last})]]
 
 
 def grow(
@@ -93,17 +114,31 @@ def ego_subgraphs(
     hops: int,
     fanout: int,
     seed: int,
+    asked: list[int],
+    weights: list[list[int]] | None,
+    reserved: int,
     hidden: list[set[int]],
 ) -> tuple[list[int], list[int], list[int], list[int], list[int], list[int], list[float]]:
-    """As the fields of ``EgoSample``; ``hidden`` has a set of edges for each seed."""
+    """As the fields of ``EgoSample``; ``asked`` has a relation, ``weights`` a
+    number for each relation, and ``hidden`` a set of edges, for each seed."""
     centre, other = list[tuple[int, int, float]](), list[tuple[int, int, float]]()
     all_rows = [Rows(indptr, source, edges) for edges in hidden]
     for owner, (rows, start) in enumerate(zip(all_rows, seeds, strict=True)):
+
+        def weight(e: int, owner: int = owner) -> int:
+            return 1 if weights is None else weights[owner][relation[e]]
+
+        def led_to(v: int, rows: Rows = rows, owner: int = owner) -> bool:
+            return any(relation[e] == asked[owner] for e in rows[v])
+
         if method == "ppr":
             found = rank(
                 rows,
                 start,
                 size,
+                weight=weight,
+                led_to=led_to,
+                reserved=reserved,
                 restart=restart,
                 tolerance=tolerance,
                 longest=longest,

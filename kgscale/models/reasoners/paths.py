@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple, cast, get_args
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -41,6 +41,8 @@ class PathReasoner(nn.Module):
     sparse graph cost next to nothing.
 
     There is no vector of an entity: what is learned holds on any graph with the same relations.
+    ``ways`` are weights by which subgraphs are cut for it, for every pair of a relation asked for
+    and one on the way; kept with it, and not learned with it.
 
     Args:
         num_relations: relations of the store; with their reciprocals twice as many.
@@ -84,6 +86,8 @@ class PathReasoner(nn.Module):
         self.hidden = glorot_linear(2 * dim, dim, generator)
         self.last = glorot_linear(dim, 1, generator)
         self.dropout = nn.Dropout(dropout)
+        self.ways: Int32[Tensor, "question relation"] | None
+        self.register_buffer("ways", None)
 
     @property
     def score_dim(self) -> int:
@@ -106,6 +110,7 @@ class PathReasoner(nn.Module):
             if name.startswith("relation."):
                 state[name] = value.view(size, -1, *value.shape[1:])[both].flatten(0, 1)
         state["question"] = self.question.detach()[both]
+        ways = state.pop("ways", None)
         other = PathReasoner(
             num_relations=len(relation),
             dim=self.dim,
@@ -114,6 +119,8 @@ class PathReasoner(nn.Module):
             dropout=self.dropout.p,
         )
         other.load_state_dict(state)
+        if ways is not None:
+            other.ways = ways[both][:, both]
         return other.to(self.question.device).eval()
 
     def forward(self, batch: SubgraphBatch) -> Float[Tensor, " entity"]:
