@@ -11,6 +11,7 @@ from torch.nn import functional
 from kgscale.batch import SubgraphBatch
 from kgscale.errors import ConfigError
 from kgscale.inference.paths import PathScorer
+from kgscale.kernels.ego import HEAVIEST
 from kgscale.losses import path_softmax_loss
 from kgscale.models.reasoners import PathReasoner
 from kgscale.sampling.paths import PathCutter, PathStrategy
@@ -97,9 +98,14 @@ def test_a_renamed_graph_has_the_same_scores() -> None:
     assert torch.equal(model(replace(given, entity_id=shuffled)), model(given))
 
 
-def test_a_graph_with_some_of_the_relations_has_the_same_scores() -> None:
+@pytest.mark.parametrize("aware", [False, True])
+def test_a_graph_with_some_of_the_relations_has_the_same_scores(aware: bool) -> None:
     """Relations 2 and 0 of ours are the first and the second there."""
     model, here = reasoner(), torch.tensor([2, 0])
+    if aware:
+        generator, size = torch.Generator().manual_seed(0), 2 * RELATIONS
+        weights = torch.randint(1, HEAVIEST + 1, (size, size), generator=generator)
+        model.ways = weights.int()
     triples = random_triples(40, num_entities=ENTITIES, num_relations=RELATIONS)
     triples = triples[triples[:, 1] != 1]
     renamed = triples.clone()
@@ -126,7 +132,8 @@ def scores(
 ) -> dict[tuple[int, int], float]:
     """Of each entity for each question."""
     graph = adjacency(triples, num_entities=ENTITIES, num_relations=relations)
-    sample, score = PathScorer(model, PathCutter(graph, hops=3, size=8))(head, asked)
+    cutter = PathCutter(graph, hops=3, size=5, reserved=0.4, ways=model.ways)
+    sample, score = PathScorer(model, cutter)(head, asked)
     keys = zip(sample.owner.tolist(), sample.entity_id.tolist(), strict=True)
     return dict(zip(keys, score.tolist(), strict=True))
 

@@ -38,10 +38,12 @@ def train(tmp_path: Path) -> Train:
     return call
 
 
-def test_it_learns_planted_rules_and_answers(train: Train) -> None:
+@pytest.mark.parametrize("choice", [(), ("strategy.aware=true", "strategy.reserved=0.3")])
+def test_it_learns_planted_rules_and_answers(train: Train, choice: tuple[str, ...]) -> None:
     """What follows by a rule from other triples is found by their path; no vector could say it."""
     run = train(
         *RULES,
+        *choice,
         "strategy.size=100",
         "strategy.visits=3",
         "trainer.max_epochs=4",
@@ -85,6 +87,7 @@ def test_another_graph_is_answered_by_what_was_learned(train: Train, tmp_path: P
         "data.prefix=in_",
         f"data.inductive={{path: {tmp_path / 'there'}, prefix: in_}}",
         "strategy.size=8",
+        "strategy.aware=true",
         "trainer.max_epochs=12",
         "trainer.patience=12",
         "evaluation.test=true",
