@@ -35,7 +35,8 @@ def test_means_by_hand_and_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "docs").mkdir()
     for seed, mrr in enumerate((0.25, 0.375)):
         file = tmp_path / "results" / f"demo-{seed}.json"
-        file.write_text(json.dumps(result(seed, mrr)))
+        needed = [{"row": "fb15k237-complex", "train_cpu": 240.0}]
+        file.write_text(json.dumps({**result(seed, mrr), "needed": needed}))
     monkeypatch.setattr(results, "HERE", tmp_path)
     monkeypatch.setattr(results, "PAGE", tmp_path / "docs" / "results.md")
     results.main()
@@ -43,7 +44,8 @@ def test_means_by_hand_and_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (row,) = (line for line in page.splitlines() if line.startswith("| `demo`"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[1:6] == ["hpo", "CompGCN + ComplEx", "NeighborStrategy", "2", "0.3125 ± 0.0884"]
-    assert cells[9:12] == ["1.0", "2", "0.50"]
+    assert cells[9:12] == ["3.0", "2", "0.50"], "with the run that it needed"
     assert "`python -m kgscale experiment=demo seed=0`" in page
+    assert "RUN is that of `fb15k237-complex`, whose 2.0 minutes are counted in." in page
     assert "![hpo](curves/hpo.png)" in page
     assert (tmp_path / "docs" / "curves" / "hpo.png").stat().st_size > 1000

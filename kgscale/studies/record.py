@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kgscale.metrics import word
 
@@ -58,6 +59,12 @@ def read_curve(directory: Path, metric: str) -> list[tuple[float, float]]:
     with file.open(encoding="utf-8", newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row.get(f"valid/{metric}")]
     return [(float(row["minutes"]), float(row[f"valid/{metric}"])) for row in rows]
+
+
+def training_minutes(results: Mapping[str, Any]) -> float:
+    """Of two busy cores, for a run and those that it needed: seconds of processor time / 120."""
+    needed = sum(other["train_cpu"] for other in results.get("needed", []))
+    return float(results["seconds"]["train_cpu"] + needed) / 120
 
 
 def read_record(directory: Path) -> Record:
