@@ -21,6 +21,8 @@ from kgscale.types import Ids
 
 QUERIES: Final = 64
 """Questions whose subgraphs are looked at together."""
+TARGETS: Final = 256
+"""Answers that are compared with all entities together."""
 
 
 class Scored(NamedTuple):
@@ -57,14 +59,16 @@ Rest = Callable[[Ids, Ids], Float[Tensor, "query entity"]]
 
 
 class PathRanker:
-    """Ranks by a reasoner's scores; entities outside the subgraph come after all inside.
+    """Ranks by a reasoner's scores; entities outside the subgraph come after all inside, unless
+    another model's scores are blended in.
 
     Args:
         scorer: of the entities near a head.
         known: all facts, left out of the rivals of a true tail.
         num_entities: of the graph.
         rest: puts those outside in order, which are all tied without it.
-        blend: weight of the scores of ``rest`` that is added to those inside.
+        blend: weight of the scores of ``rest`` that is added to the reasoner's; what it doesn't see
+            is to the reasoner as good as the mean of what it sees.
     """
 
     def __init__(
@@ -123,12 +127,33 @@ class PathRanker:
             return counts
         other = self.rest(queries.head, queries.relation)
         if self.blend:
-            more = other[near.owner, found.sample.entity_id]
-            counts = near.counts(found.score + self.blend * more, beyond)
+            return self._blended(found, near.owner, other, queries)
         if not inside.all():
             above, same = self._beyond(other, queries, near, ~inside)
             counts.better[~inside], counts.tied[~inside] = near.rivals[~inside] + above, same
         return counts
+
+    def _blended(
+        self,
+        found: Scored,
+        owner: Int64[Tensor, " entity"],
+        other: Float[Tensor, "query all"],
+        queries: RankQueries,
+    ) -> RankCounts:
+        mean = torch.zeros(len(other)).index_add_(0, owner, found.score) / torch.bincount(owner)
+        score = self.blend * other
+        at = owner, found.sample.entity_id
+        own = found.score + score[at]
+        score += mean[:, None]
+        score[at] = own
+        true = score[queries.row, queries.tail][:, None]
+        indptr, tails = self.known.tails(queries.head, queries.relation)
+        score[torch.arange(len(other)).repeat_interleave(indptr.diff()), tails] = -torch.inf
+        parts = list(zip(queries.row.split(TARGETS), true.split(TARGETS), strict=True))
+        return RankCounts(
+            better=torch.cat([(score[row] > one).sum(dim=1) for row, one in parts]),
+            tied=torch.cat([(score[row] == one).sum(dim=1) for row, one in parts]),
+        )
 
     def _beyond(
         self,

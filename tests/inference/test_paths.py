@@ -20,7 +20,7 @@ GRAPH = adjacency(TRIPLES, num_entities=ENTITIES, num_relations=RELATIONS)
 
 @pytest.mark.parametrize(("with_rest", "blend"), [(False, 0.0), (True, 0.0), (True, 0.5)])
 def test_ranks_equal_counting(with_rest: bool, blend: float) -> None:
-    """What another model orders comes after all that the subgraph holds."""
+    """What another model orders comes after what the subgraph holds, or is added to its mean."""
     generator = torch.Generator().manual_seed(0)
     model = PathReasoner(num_relations=RELATIONS, dim=4, num_layers=2, generator=generator)
     scorer = PathScorer(model, PathCutter(GRAPH, hops=2, size=8))
@@ -41,11 +41,12 @@ def test_ranks_equal_counting(with_rest: bool, blend: float) -> None:
     for at, (query, tail) in enumerate(zip(row.tolist(), queries.tail.tolist(), strict=True)):
         sample, score = scorer(queries.head[query : query + 1], queries.relation[query : query + 1])
         other = rest[int(queries.head[query]), int(queries.relation[query])]
+        mean = score.mean()
         score = score + blend * other[sample.entity_id]
         scores = dict(zip(sample.entity_id.tolist(), score.tolist(), strict=True))
         _, facts = known.tails(queries.head[query : query + 1], queries.relation[query : query + 1])
         rivals = [e for e in range(ENTITIES) if e not in facts.tolist()]
-        beyond = other * 1e-3 - 1e3
+        beyond = mean + blend * other if blend else other * 1e-3 - 1e3
         if not with_rest:
             beyond = torch.full_like(beyond, -1e3)
         mine = scores.get(tail, float(beyond[tail]))
