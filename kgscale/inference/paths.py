@@ -149,7 +149,8 @@ class PathRanker:
         true = score[queries.row, queries.tail][:, None]
         indptr, tails = self.known.tails(queries.head, queries.relation)
         score[torch.arange(len(other)).repeat_interleave(indptr.diff()), tails] = -torch.inf
-        parts = list(zip(queries.row.split(TARGETS), true.split(TARGETS), strict=True))
+        rows, trues = torch.split(queries.row, TARGETS), torch.split(true, TARGETS)
+        parts = list(zip(rows, trues, strict=True))
         return RankCounts(
             better=torch.cat([(score[row] > one).sum(dim=1) for row, one in parts]),
             tied=torch.cat([(score[row] == one).sum(dim=1) for row, one in parts]),
