@@ -121,6 +121,10 @@ COMPARISONS: dict[str, list[str]] = {
 PUBLISHED: dict[str, str] = {
     "fb15k237-compgcn": "0.355 (CompGCN, full batch: Vashishth et al. 2020)",
     "fb15k237-embedding": "0.35 at rank 100, 0.37 at rank 1000 (Lacroix et al. 2018)",
+    "fb15k237-complex": "0.35 at rank 100, 0.37 at rank 1000 (Lacroix et al. 2018)",
+    "fb15k237-reasoner": "0.415 (NBFNet: Zhu et al. 2021), 0.417 (AdaProp: Zhang et al. 2023)",
+    "wn18rr-complex": "0.475 (LibKGE: Ruffinelli et al. 2020)",
+    "wn18rr-reasoner": "0.551 (NBFNet: Zhu et al. 2021), 0.562 (AdaProp: Zhang et al. 2023)",
     "aifb-rgcn": "0.958 (Schlichtkrull et al. 2018)",
     "cora-gcn": "0.815 (Kipf & Welling 2017)",
     "cora-sgc": "0.810 (Wu et al. 2019)",
