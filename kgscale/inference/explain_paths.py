@@ -12,7 +12,6 @@ from torch import Tensor
 from kgscale.graph.store import GraphStore
 from kgscale.inference.paths import PathScorer
 from kgscale.kernels.reach import Reach, Step
-from kgscale.models.reasoners.paths import Layer
 
 EDGES: Final = 1000
 """Edges of a layer that are looked at, those of the greatest weight."""
@@ -101,34 +100,22 @@ def _weights(
     batch = cutter.batch(reached, query).to(model.question.device)
     with torch.enable_grad():
         score, layers = model.trace(batch)
-        sums = torch.autograd.grad(
-            score[answer], [layer.message for layer in layers], retain_graph=True
-        )
-        tops = [layer.largest for layer in layers if layer.largest is not None]
-        largest = torch.autograd.grad(score[answer], tops) if tops else [None] * len(layers)
+        gradients = torch.autograd.grad(score[answer], [layer.message for layer in layers])
     return [
-        (step, _of_edges(step, layer, gradient, top))
-        for step, layer, gradient, top in zip(reached.steps, layers, sums, largest, strict=True)
+        (step, _of_edges(step, gradient.cpu(), layer.x.cpu(), layer.vector.cpu()))
+        for step, gradient, layer in zip(reached.steps, gradients, layers, strict=True)
     ]
 
 
 def _of_edges(
     step: Step,
-    layer: Layer,
     gradient: Float[Tensor, "reached dim"],
-    top: Float[Tensor, "reached dim"] | None,
+    x: Float[Tensor, "known dim"],
+    vector: Float[Tensor, "relation dim"],
 ) -> Float[Tensor, " edge"]:
     row = torch.arange(len(gradient)).repeat_interleave(step.indptr.diff())
-    message = (
-        layer.x.cpu()[step.source.long()] * layer.vector.cpu()[step.relation.long()]
-    ).detach()
-    weight = (gradient.cpu()[row] * message).sum(dim=1)
-    if layer.largest is not None and top is not None:
-        # What is not the largest could change without any effect; equal ones share it.
-        is_largest = (message == layer.largest.cpu()[row]).to(message.dtype)
-        number = torch.zeros_like(layer.message, device="cpu").index_add_(0, row, is_largest)
-        weight += (top.cpu()[row] * message * is_largest / number[row].clamp(min=1)).sum(dim=1)
-    return weight
+    message = x[step.source.long()] * vector[step.relation.long()]
+    return (gradient[row] * message).sum(dim=1).detach()
 
 
 def _larger(old: Ways, new: Ways) -> Ways:

@@ -14,7 +14,6 @@ from kgscale.kernels import threads
 from kgscale.kernels.aggregate import (
     aggregate_basis,
     aggregate_compose,
-    aggregate_maximum,
     basis_linear,
     reference,
     relation_mean_weight,
@@ -58,26 +57,6 @@ def assert_tiers_agree(
 def linear_oracle(x: Tensor, coefficient: Tensor, basis: Tensor, *edges: Tensor) -> Tensor:
     z = reference.aggregate_basis(x, coefficient, *edges)
     return z.flatten(1) @ basis.flatten(0, 1)
-
-
-def maximum(x: Tensor, vector: Tensor, weight: Tensor, *edges: Tensor) -> Tensor:
-    """Its edges have no weights."""
-    return aggregate_maximum(x, vector, *edges)
-
-
-def maximum_oracle(x: Tensor, vector: Tensor, weight: Tensor, *edges: Tensor) -> Tensor:
-    return reference.aggregate_maximum(x, vector, *edges)
-
-
-@given(sizes(), st.integers(1, 70), st.booleans(), SEEDS)
-def test_maximum(shape: tuple[int, int, int, int], dim: int, tied: bool, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    edges = random_edges(*shape, generator)
-    x, vector = (torch.randn(rows, dim, generator=generator) for rows in (shape[1], shape[2]))
-    if tied:
-        # Of halves and ones, whose products are the same in every width.
-        x, vector = (part.sign() * (1 + (part > 0.5)) / 2 for part in (x, vector))
-    assert_tiers_agree(maximum, maximum_oracle, [x, vector], edges)
 
 
 @given(sizes(), st.integers(1, 70), st.integers(1, 3), SEEDS)
@@ -129,7 +108,6 @@ def every_layer() -> list[list[Tensor]]:
     parameters, _, vector, edges = large()
     found = [results(basis_linear, parameters, edges)]
     found.append(results(aggregate_basis, parameters[:2], edges))
-    found.append(results(maximum, [parameters[0], vector], edges))
     settings = {"relations_per_slot": 2}
     for compose in COMPOSE:
         vectors = [parameters[0], vector]
@@ -156,7 +134,6 @@ def test_chunks_of_edges_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(torch_tier, "MESSAGE_FLOATS", chunk)
         layers = (
             (aggregate_basis, reference.aggregate_basis, parameters[:2], {}),
-            (maximum, maximum_oracle, [parameters[0], vector], {}),
             (
                 aggregate_compose,
                 reference.aggregate_compose,
@@ -176,7 +153,6 @@ def test_torch_tier_runs_on_meta_tensors() -> None:
     layers: list[tuple[Layer, list[Tensor], dict[str, object]]] = [
         (basis_linear, parameters, {}),
         (aggregate_basis, parameters[:2], {}),
-        (maximum, [parameters[0], vector], {}),
         *(
             (aggregate_compose, [parameters[0], vector], {"compose": compose, **settings})
             for compose in COMPOSE

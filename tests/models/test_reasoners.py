@@ -36,7 +36,7 @@ def batch(size: int = 8) -> SubgraphBatch:
     return strategy.batch(0, 0, rank=0, world_size=1)
 
 
-@pytest.mark.parametrize("aggregate", ["sum", "mean", "both", "sum_max"])
+@pytest.mark.parametrize("aggregate", ["sum", "mean", "both"])
 def test_states_equal_a_loop_over_edges(aggregate: str) -> None:
     """Each query by itself, its subgraph as lists of edges; what is not reached sends nothing."""
     model, given = reasoner(aggregate=aggregate), batch()
@@ -48,21 +48,14 @@ def test_states_equal_a_loop_over_edges(aggregate: str) -> None:
         x = {number: q}
         for layer in range(3):
             weights = model.relation[layer](q).view(2 * RELATIONS, DIM)
-            total, count, largest = {number: q}, {number: 1}, {number: q}
+            total, count = {number: q}, {number: 1}
             for source, relation, target in edges:
                 if source in x:
                     assert query.owner[target] == number, "an edge joins two subgraphs"
-                    message = x[source] * weights[relation]
-                    total[target] = total.get(target, 0) + message
-                    largest[target] = torch.maximum(largest.get(target, message), message)
+                    total[target] = total.get(target, 0) + x[source] * weights[relation]
                     count[target] = count.get(target, 1) + 1
             mean = {v: total[v] / count[v] for v in total}
-            parts = {
-                "sum": [total],
-                "mean": [mean],
-                "both": [total, mean],
-                "sum_max": [total, largest],
-            }[aggregate]
+            parts = {"sum": [total], "mean": [mean], "both": [total, mean]}[aggregate]
             # A head without edges stays alone.
             old = {v: x.get(v, torch.zeros(DIM)) for v in total}
             x = {
@@ -145,10 +138,9 @@ def scores(
     return dict(zip(keys, score.tolist(), strict=True))
 
 
-@pytest.mark.parametrize("aggregate", ["both", "sum_max"])
-def test_every_parameter_learns_on_meta_too(aggregate: str) -> None:
+def test_every_parameter_learns_on_meta_too() -> None:
     for device in ("cpu", "meta"):
-        model, given = reasoner(aggregate=aggregate).to(device), batch().to(device)
+        model, given = reasoner(aggregate="both").to(device), batch().to(device)
         path_softmax_loss(model(given), given.query).backward()
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None, name

@@ -7,13 +7,11 @@ gradient: float32 on the CPU runs the numba tier, everything else the torch tier
 from kgscale.kernels.aggregate.basis import aggregate_basis, basis_linear
 from kgscale.kernels.aggregate.compose import Compose, aggregate_compose
 from kgscale.kernels.aggregate.edges import relation_mean_weight, row_mean_weight
-from kgscale.kernels.aggregate.maximum import aggregate_maximum
 
 __all__ = [
     "Compose",
     "aggregate_basis",
     "aggregate_compose",
-    "aggregate_maximum",
     "basis_linear",
     "relation_mean_weight",
     "row_mean_weight",

@@ -129,46 +129,6 @@ def multiply_backward(
 
 @compiled
 @typing.no_type_check
-def maximum_forward(out, first, x, vector, indptr, source, relation, start, stop):
-    """Also the edge of every number's largest message, the first of several, or -1."""
-    dim, last = x.shape[1], source.shape[0] - 1
-    for i in range(start, stop):
-        begin, end = indptr[i], indptr[i + 1]
-        largest, edge = out[i], first[i]
-        if begin == end:
-            largest[:] = 0
-            edge[:] = -1
-        for e in range(begin, end):
-            soon = np.int64(source[min(e + AHEAD, last)]) * dim
-            for f in range(0, dim, LINE):
-                prefetch(x, soon + f)
-            sent, turn, number = x[source[e]], vector[relation[e]], np.int32(e)
-            if e == begin:
-                for f in range(dim):
-                    largest[f] = sent[f] * turn[f]
-                    edge[f] = number
-                continue
-            for f in range(dim):
-                message = sent[f] * turn[f]
-                more = message > largest[f]
-                largest[f] = message if more else largest[f]
-                edge[f] = number if more else edge[f]
-
-
-@compiled
-@typing.no_type_check
-def maximum_backward(grad_x, grad_r, grad, first, x, vector, source, relation, start, stop):
-    for i in range(grad.shape[0]):
-        for f in range(start, stop):
-            e = first[i, f]
-            if e >= 0:
-                s, r, arrived = source[e], relation[e], grad[i, f]
-                grad_x[s, f] += arrived * vector[r, f]
-                grad_r[r, f] += arrived * x[s, f]
-
-
-@compiled
-@typing.no_type_check
 def subtract_forward(out, x, vector, weight, indptr, source, relation, per_slot, start, stop):
     dim, last = x.shape[1], source.shape[0] - 1
     for i in range(start, stop):

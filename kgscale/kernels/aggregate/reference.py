@@ -46,19 +46,6 @@ def aggregate_compose(
     return torch.stack(rows) if rows else x.new_zeros(0, slots, x.shape[1])
 
 
-def aggregate_maximum(
-    x: Tensor, relation_vector: Tensor, indptr: Tensor, source: Tensor, relation: Tensor
-) -> Tensor:
-    rows = []
-    for start, stop in zip(indptr[:-1].tolist(), indptr[1:].tolist(), strict=True):
-        row = x.new_zeros(x.shape[1])
-        for e in range(start, stop):
-            message = x[source[e]] * relation_vector[relation[e]]
-            row = message if e == start else torch.where(message > row, message, row)
-        rows.append(row)
-    return torch.stack(rows) if rows else x.new_zeros(0, x.shape[1])
-
-
 def composed(x: Tensor, r: Tensor, compose: str) -> Tensor:
     if compose == "multiply":
         return x * r

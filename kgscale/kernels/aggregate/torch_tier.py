@@ -134,41 +134,6 @@ def relation_mean_weight(indptr: Tensor, relation: Tensor, num_relations: int) -
     return torch.empty_like(count, dtype=torch.float32).scatter_(0, order, 1 / count)
 
 
-def maximum_forward(
-    x: Tensor, vector: Tensor, indptr: Tensor, source: Tensor, relation: Tensor
-) -> tuple[Tensor, Tensor]:
-    row = edge_rows(indptr, source.shape[0])
-    targets, dim = indptr.shape[0] - 1, x.shape[1]
-    out = x.new_full((targets, dim), -torch.inf)
-    none = source.shape[0]
-    first = torch.full((targets, dim), none, dtype=torch.int64, device=x.device)
-    chunks = list(edge_chunks(none, dim))
-    for part in chunks:
-        message = x.index_select(0, source[part]) * vector.index_select(0, relation[part])
-        out.scatter_reduce_(0, row[part, None].expand_as(message), message, "amax")
-    for part in chunks:
-        message = x.index_select(0, source[part]) * vector.index_select(0, relation[part])
-        edge = torch.arange(part.start, part.stop, device=x.device)[:, None]
-        edge = torch.where(message == out.index_select(0, row[part]), edge, none)
-        first.scatter_reduce_(0, row[part, None].expand_as(edge), edge, "amin")
-    first = torch.where(first < none, first, -1).int()
-    return torch.where((indptr.diff() > 0)[:, None], out, 0), first
-
-
-def maximum_backward(
-    grad: Tensor, first: Tensor, x: Tensor, vector: Tensor, source: Tensor, relation: Tensor
-) -> tuple[Tensor, Tensor]:
-    grad_x, grad_r = torch.zeros_like(x), torch.zeros_like(vector)
-    if not source.shape[0]:
-        return grad_x, grad_r
-    arrived = torch.where(first >= 0, grad, 0)
-    edge = first.clamp(min=0).long()
-    origin, kind = source[edge].long(), relation[edge].long()
-    grad_x.scatter_add_(0, origin, arrived * vector.gather(0, kind))
-    grad_r.scatter_add_(0, kind, arrived * x.gather(0, origin))
-    return grad_x, grad_r
-
-
 def edge_chunks(num_edges: int, floats_per_edge: int) -> Iterator[slice]:
     step = max(1, MESSAGE_FLOATS // max(1, floats_per_edge))
     for start in range(0, num_edges, step):

@@ -11,12 +11,12 @@ from torch.nn import functional
 
 from kgscale.batch import PathQueries, StepEdges, SubgraphBatch
 from kgscale.errors import ConfigError
-from kgscale.kernels.aggregate import aggregate_compose, aggregate_maximum
+from kgscale.kernels.aggregate import aggregate_compose
 from kgscale.kernels.update import layer_update
 from kgscale.models.linear import glorot_linear
 
-Aggregate = Literal["sum", "mean", "both", "sum_max"]
-SUMS: Final[dict[str, int]] = {"sum": 1, "mean": 1, "both": 2, "sum_max": 2}
+Aggregate = Literal["sum", "mean", "both"]
+SUMS: Final[dict[str, int]] = {"sum": 1, "mean": 1, "both": 2}
 
 
 class Layer(NamedTuple):
@@ -28,8 +28,6 @@ class Layer(NamedTuple):
     """Of every question and relation, question by question."""
     message: Float[Tensor, "reached dim"]
     """The sum over an entity's edges."""
-    largest: Float[Tensor, "reached dim"] | None
-    """The largest over them, number by number, where that is looked at."""
 
 
 class PathReasoner(nn.Module):
@@ -50,8 +48,7 @@ class PathReasoner(nn.Module):
         num_relations: relations of the store; with their reciprocals twice as many.
         dim: length of the states.
         num_layers: edges of the longest path.
-        aggregate: ``sum`` of the messages, their ``mean``, ``both`` side by side, or the sum beside
-            the largest (``sum_max``), number by number.
+        aggregate: sum of the messages, their mean, or both side by side.
         dropout: share of the numbers of a layer's change that training leaves out.
     """
 
@@ -153,15 +150,10 @@ class PathReasoner(nn.Module):
                 compose="multiply",
                 relations_per_slot=vector.shape[0],
             ).squeeze(1)
-            largest = None
-            if self.aggregate == "sum_max":
-                largest = aggregate_maximum(x, vector, step.indptr, step.source, step.relation)
             if layers is not None:
-                layers.append(Layer(x, vector, message, largest))
+                layers.append(Layer(x, vector, message))
             # The question starts anew at its head in every layer.
             total = message.index_add(0, head, question)
-            if largest is not None:
-                total = torch.cat([total, _started(largest, question, step)], dim=1)
             x = self.update(number, x, total, step)
         return self.score(x, question, query.owner)
 
@@ -176,10 +168,10 @@ class PathReasoner(nn.Module):
         self,
         layer: int,
         x: Float[Tensor, "known dim"],
-        total: Float[Tensor, "reached sums"],
+        total: Float[Tensor, "reached dim"],
         step: StepEdges,
     ) -> Float[Tensor, "reached dim"]:
-        if self.aggregate in ("mean", "both"):
+        if self.aggregate != "sum":
             # The start counts as one message more.
             mean = total / (1 + step.indptr.diff().to(x.dtype))[:, None]
             total = mean if self.aggregate == "mean" else torch.cat([total, mean], dim=1)
@@ -203,16 +195,6 @@ class PathReasoner(nn.Module):
         asked = functional.linear(question, of_question, self.hidden.bias)
         found: Tensor = self.last((functional.linear(x, of_entity) + asked[owner]).relu())
         return found[:, 0]
-
-
-def _started(
-    largest: Float[Tensor, "reached dim"], question: Float[Tensor, "query dim"], step: StepEdges
-) -> Float[Tensor, "reached dim"]:
-    """With the start of a question as one message more of its head."""
-    queries = len(question)
-    alone = (step.indptr[: queries + 1].diff() == 0)[:, None]
-    head = torch.where(alone, question, torch.maximum(largest[:queries], question))
-    return torch.cat([head, largest[queries:]])
 
 
 def _relation_map(dim: int, size: int, generator: torch.Generator | None) -> nn.Linear:
