@@ -134,6 +134,29 @@ class StepEdges(Movable):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Profile(Movable):
+    """How many in-edges of every relation some entities have."""
+
+    indptr: Int64[Tensor, " entity_plus_one"]
+    relation: Int64[Tensor, " entry"]
+    value: Float[Tensor, " entry"]
+    """``1 + log n`` for ``n`` edges, 0 for none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FarEntities(Movable):
+    """Candidates outside the subgraphs, and what is known of all candidates wherever they lie."""
+
+    entity_id: Int64[Tensor, " far"]
+    owner: Int64[Tensor, " far"]
+    """The query that each is a candidate of; they come after the entities of the batch."""
+    weight: Float[Tensor, " far"]
+    """The logarithm of how many entities each stands for as a rival; 0 for an answer."""
+    profile: Profile
+    """Of the entities of the batch and of these."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PathQueries(Movable):
     """Questions ``(head, relation, ?)``, each about a subgraph of its own.
 
@@ -145,13 +168,20 @@ class PathQueries(Movable):
     owner: Int64[Tensor, " entity"]
     """The query to whose subgraph an entity of the batch belongs."""
     answer: Int64[Tensor, " answer"]
-    """Entities of the batch that are asked for, each the tail of its query."""
+    """Candidates that are asked for, each the tail of its query."""
     known: Int64[Tensor, " known"]
-    """Entities that are true tails and not asked for: no answers, and no rivals."""
+    """Candidates that are true tails and not asked for: no answers, and no rivals."""
     steps: tuple[StepEdges, ...]
     """One for each layer."""
     step_answers: int
-    """Answers of this step over all ranks that are in their subgraph, at least 1."""
+    """Answers of this step over all ranks, at least 1."""
+    far: FarEntities | None = None
+    """For a model that knows what lies outside the subgraphs."""
+
+    @property
+    def candidate_owner(self) -> Int64[Tensor, " candidate"]:
+        """The query of every entity that has a score."""
+        return self.owner if self.far is None else torch.cat([self.owner, self.far.owner])
 
     def of_step(self, ranks: Sequence[PathQueries]) -> PathQueries:
         """These, as part of what all ranks ask in a step."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -21,6 +22,8 @@ from kgscale.types import Ids
 
 QUERIES: Final = 64
 """Questions whose subgraphs are looked at together."""
+TAILS: Final = 1 << 16
+"""Entities whose profiles are looked at together."""
 TARGETS: Final = 256
 """Answers that are compared with all entities together."""
 
@@ -30,6 +33,18 @@ class Scored(NamedTuple):
 
     sample: EgoSample
     score: Float[Tensor, " entity"]
+    far: Float[Tensor, "query all"] | None
+    """What all entities would score if no path reached them, of a model that can tell."""
+
+    @property
+    def place(self) -> tuple[Int64[Tensor, " entity"], Int64[Tensor, " entity"]]:
+        """Query and entity of each score."""
+        return self.sample.owner.long(), self.sample.entity_id
+
+    def everywhere(self) -> Float[Tensor, "query all"]:
+        """The scores of all entities, if the model can tell."""
+        assert self.far is not None
+        return self.far.index_put(self.place, self.score)
 
 
 class PathScorer:
@@ -50,8 +65,30 @@ class PathScorer:
         training = model.training
         model.eval()
         score = model(batch.to(model.question.device)).cpu()
+        far = self._far(head, relation)
         model.train(training)
-        return Scored(reached.sample, score)
+        return Scored(reached.sample, score, far)
+
+    def _far(self, head: Ids, relation: Ids) -> Float[Tensor, "query entity"] | None:
+        model, profiles = self.reasoner, self.cutter.profiles
+        if model.profile is None or profiles is None:
+            return None
+        device = model.question.device
+        asked = model.profile.ask(relation.to(device), profiles.of(head).to(device))
+        unreached = model.unreached(relation.to(device))
+        return (asked @ self._tails.T + unreached[:, None]).cpu()
+
+    @cached_property
+    def _tails(self) -> Float[Tensor, "entity dim"]:
+        """Of all entities, by weights that stay as they are."""
+        profiles, profile = self.cutter.profiles, self.reasoner.profile
+        assert profile is not None
+        assert profiles is not None
+        everyone = torch.arange(len(profiles.indptr) - 1)
+        device = self.reasoner.question.device
+        return torch.cat(
+            [profile.tails(profiles.of(part).to(device)) for part in torch.split(everyone, TAILS)]
+        )
 
 
 Rest = Callable[[Ids, Ids], Float[Tensor, "query entity"]]
@@ -59,16 +96,16 @@ Rest = Callable[[Ids, Ids], Float[Tensor, "query entity"]]
 
 
 class PathRanker:
-    """Ranks by a reasoner's scores; entities outside the subgraph come after all inside, unless
-    another model's scores are blended in.
+    """Ranks by a reasoner's scores. If it doesn't know those outside the subgraph, these come after
+    all inside, unless another model's scores are blended in.
 
     Args:
         scorer: of the entities near a head.
         known: all facts, left out of the rivals of a true tail.
         num_entities: of the graph.
-        rest: puts those outside in order, which are all tied without it.
-        blend: weight of the scores of ``rest`` that is added to the reasoner's; what it doesn't see
-            is to the reasoner as good as the mean of what it sees.
+        rest: puts those outside in order, after all inside.
+        blend: weight of the scores of ``rest`` that is added to the reasoner's instead; what it
+            doesn't know is to the reasoner as good as the mean of what it sees.
     """
 
     def __init__(
@@ -115,40 +152,30 @@ class PathRanker:
     def _ranked(self, queries: RankQueries) -> RankCounts:
         found = self.scorer(queries.head, queries.relation)
         near = _Near(found.sample, queries, self.known)
-        # Beyond the subgraph all score the same.
-        beyond = self.rivals(queries) - near.rivals
         inside = near.place >= 0
         self._asked += len(inside)
         self._inside += int(inside.sum())
-        counts = near.counts(found.score, beyond)
-        rows = torch.zeros_like(queries.row)
-        self._alone += rank_sums(counts, rows, 1)
+        if found.far is None:
+            # Beyond the subgraph all score the same.
+            counts = near.counts(found.score, self.rivals(queries) - near.rivals)
+        else:
+            counts = self._counts(found.everywhere(), queries)
+        self._alone += rank_sums(counts, torch.zeros_like(queries.row), 1)
         if self.rest is None:
             return counts
         other = self.rest(queries.head, queries.relation)
         if self.blend:
-            return self._blended(found, near.owner, other, queries)
-        if not inside.all():
-            above, same = self._beyond(other, queries, near, ~inside)
-            counts.better[~inside], counts.tied[~inside] = near.rivals[~inside] + above, same
+            return self._counts(_blended(found, self.blend * other), queries)
+        above, same = self._beyond(other, queries, near, ~inside)
+        counts = near.counts(found.score, self.rivals(queries))
+        counts.better[~inside], counts.tied[~inside] = near.rivals[~inside] + above, same
         return counts
 
-    def _blended(
-        self,
-        found: Scored,
-        owner: Int64[Tensor, " entity"],
-        other: Float[Tensor, "query all"],
-        queries: RankQueries,
-    ) -> RankCounts:
-        mean = torch.zeros(len(other)).index_add_(0, owner, found.score) / torch.bincount(owner)
-        score = self.blend * other
-        at = owner, found.sample.entity_id
-        own = found.score + score[at]
-        score += mean[:, None]
-        score[at] = own
+    def _counts(self, score: Float[Tensor, "query entity"], queries: RankQueries) -> RankCounts:
+        """By scores of all entities, which are changed."""
         true = score[queries.row, queries.tail][:, None]
         indptr, tails = self.known.tails(queries.head, queries.relation)
-        score[torch.arange(len(other)).repeat_interleave(indptr.diff()), tails] = -torch.inf
+        score[torch.arange(len(score)).repeat_interleave(indptr.diff()), tails] = -torch.inf
         rows, trues = torch.split(queries.row, TARGETS), torch.split(true, TARGETS)
         parts = list(zip(rows, trues, strict=True))
         return RankCounts(
@@ -176,6 +203,16 @@ class PathRanker:
         return above.sum(dim=1), same.sum(dim=1)
 
 
+def _blended(found: Scored, other: Float[Tensor, "query all"]) -> Float[Tensor, "query all"]:
+    """The sum of both, where what the reasoner doesn't know counts as the mean of what it does."""
+    far = found.far
+    if far is None:
+        owner = found.place[0]
+        mean = torch.zeros(len(other)).index_add_(0, owner, found.score) / torch.bincount(owner)
+        far = mean[:, None].expand_as(other)
+    return found._replace(far=far).everywhere() + other
+
+
 class _Near:
     """What the subgraphs of some questions hold of their true tails and the rivals of these."""
 
@@ -184,7 +221,9 @@ class _Near:
         self.owner = sample.owner.long()
         self.place = locate(sample.owner, sample.entity_id, queries.row, queries.tail)
         self.rival = torch.ones(len(self.owner), dtype=torch.bool)
-        self.rival[known_places(sample, known, queries.head, queries.relation)] = False
+        self.rival[
+            known_places(sample.owner, sample.entity_id, known, queries.head, queries.relation)
+        ] = False
         number = len(queries.head)
         self.rivals = torch.bincount(self.owner[self.rival], minlength=number)[queries.row]
         self.inside = self.place >= 0
@@ -240,7 +279,7 @@ def _pairs(
 
 
 class PathPredictor(Predictor):
-    """Answers of a reasoner; what its subgraphs don't hold has no probability."""
+    """Answers of a reasoner; what it doesn't know, outside its subgraphs, has no probability."""
 
     def __init__(self, scorer: PathScorer, store: GraphStore, *, memory: int = 1 << 28) -> None:
         super().__init__(store, memory=memory)
@@ -249,12 +288,12 @@ class PathPredictor(Predictor):
     def probabilities(
         self, entity: Int64[Tensor, " query"], relation: Int64[Tensor, " query"]
     ) -> Float[Tensor, "query entity"]:
-        """Softmax over the entities of the subgraph, zeros elsewhere."""
+        """Softmax over the entities of the subgraph or, if the model knows them, all."""
         found = torch.zeros(len(entity), self.store.num_entities)
         for part in torch.split(torch.arange(len(entity)), QUERIES):
-            sample, score = self.scorer(entity[part], relation[part])
-            row = part[sample.owner.long()]
-            whole = torch.full_like(found[part], -torch.inf)
-            whole[row - part[0], sample.entity_id] = score
-            found[part] = whole.softmax(dim=1)
+            scored = self.scorer(entity[part], relation[part])
+            if scored.far is None:
+                nothing = torch.full_like(found[part], -torch.inf)
+                scored = scored._replace(far=nothing)
+            found[part] = scored.everywhere().softmax(dim=1)
         return found

@@ -12,17 +12,22 @@ from kgscale.batch import LinkQueries, PathQueries
 from kgscale.losses.base import Scalar
 
 
-def path_softmax_loss(scores: Float[Tensor, " entity"], query: PathQueries) -> Scalar:
-    """Cross entropy of each answer against the entities of its subgraph.
+def path_softmax_loss(scores: Float[Tensor, " candidate"], query: PathQueries) -> Scalar:
+    """Cross entropy of each answer against the candidates of its question.
 
-    What is known to be true and not asked is left out. Answers outside their subgraph count for
-    nothing: no path leads to them.
+    Candidates are the entities of its subgraph; answers outside count for nothing then, since no
+    path leads to them. Or some from outside stand for all there, as often as they are many. What
+    is known to be true and not asked is left out.
     """
-    scores = scores.index_fill(0, query.known, -torch.inf)
-    queries, owner = query.relation.shape[0], query.owner
-    highest = scores.detach().new_full((queries,), -torch.inf)
-    highest = highest.scatter_reduce(0, owner, scores.detach(), "amax")
-    share = scores.new_zeros(queries).index_add(0, owner, (scores - highest[owner]).exp())
+    queries, owner = query.relation.shape[0], query.candidate_owner
+    rival = scores
+    if query.far is not None:
+        inside = scores.shape[0] - query.far.owner.shape[0]
+        rival = torch.cat([scores[:inside], scores[inside:] + query.far.weight])
+    rival = rival.index_fill(0, query.known, -torch.inf)
+    highest = rival.detach().new_full((queries,), -torch.inf)
+    highest = highest.scatter_reduce(0, owner, rival.detach(), "amax")
+    share = scores.new_zeros(queries).index_add(0, owner, (rival - highest[owner]).exp())
     row = owner[query.answer]
     return (share.log() + highest)[row].sub(scores[query.answer]).sum() / query.step_answers
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int32, Int64
 from torch import Tensor
+from torch.nn import functional
 
-from kgscale.batch import PathQueries, StepEdges, SubgraphBatch
+from kgscale.batch import FarEntities, PathQueries, StepEdges, SubgraphBatch
 from kgscale.errors import ConfigError
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.reciprocal import inverse
-from kgscale.kernels.ego import Asked, EgoSample, HiddenRows, ego_subgraphs, locate
+from kgscale.kernels.ego import Asked, HiddenRows, ego_subgraphs, locate
 from kgscale.kernels.reach import Reach, reach
 from kgscale.sampling.base import share
 from kgscale.sampling.leakage import asked_edges, edges_between
+from kgscale.sampling.profiles import Profiles, draw_far
 from kgscale.sampling.queries import mix_seed
 from kgscale.sampling.subgraph import check_walk
 from kgscale.sampling.ways import Ways, even_ways, learn_ways
@@ -36,6 +38,7 @@ class PathCutter:
         tolerance: error of a PageRank per in-edge.
         reserved: share of the places for the best of the entities that the relation asked for
             leads to from anywhere.
+        profile: look at the edges of entities wherever they lie too.
         ways: weights that a walk goes by, for every relation asked for.
     """
 
@@ -48,6 +51,7 @@ class PathCutter:
         restart: float = 0.15,
         tolerance: float = 1e-5,
         reserved: float = 0.0,
+        profile: bool = False,
         ways: Ways | None = None,
     ) -> None:
         if size < 2:
@@ -58,6 +62,7 @@ class PathCutter:
         self.graph, self.hops, self.size = graph, hops, size
         self.restart, self.tolerance, self.reserved = restart, tolerance, reserved
         self.ways = ways
+        self.profiles = Profiles(graph) if profile else None
 
     def settings(self) -> dict[str, int | float]:
         """What cuts the same subgraphs again, beside the ways."""
@@ -67,6 +72,7 @@ class PathCutter:
             "restart": self.restart,
             "tolerance": self.tolerance,
             "reserved": self.reserved,
+            "profile": self.profiles is not None,
         }
 
     def sample(self, head: Ids, relation: Ids, hidden: HiddenRows | None = None) -> Reach:
@@ -93,8 +99,13 @@ class PathCutter:
         *,
         answer: Int64[Tensor, " answer"] | None = None,
         known: Int64[Tensor, " known"] | None = None,
+        far: FarEntities | None = None,
     ) -> PathQueries:
         """Questions about the subgraphs of their heads, if need be with answers and known tails."""
+        if far is None and self.profiles is not None:
+            none = relation[:0]
+            profile = self.profiles.of(reached.sample.entity_id)
+            far = FarEntities(entity_id=none, owner=none, weight=none.float(), profile=profile)
         answer, known = (relation[:0] if place is None else place for place in (answer, known))
         return PathQueries(
             relation=relation,
@@ -103,6 +114,7 @@ class PathCutter:
             known=known,
             steps=tuple(StepEdges(**step._asdict()) for step in reached.steps),
             step_answers=max(1, len(answer)),
+            far=far,
         )
 
     def batch(self, reached: Reach, query: PathQueries) -> SubgraphBatch:
@@ -121,12 +133,16 @@ class PathCutter:
 
 
 def known_places(
-    sample: EgoSample, facts: KnownFacts, head: Ids, relation: Ids
+    owner: Int32[Tensor, " entity"],
+    entity_id: Int64[Tensor, " entity"],
+    facts: KnownFacts,
+    head: Ids,
+    relation: Ids,
 ) -> Int64[Tensor, " known"]:
-    """The places of all known tails of each (head, relation, ?) that its subgraph holds."""
+    """The places of all known tails of each (head, relation, ?) among its entities."""
     indptr, tail = facts.tails(head, relation)
     query = torch.arange(len(head)).repeat_interleave(indptr.diff())
-    place = locate(sample.owner, sample.entity_id, query, tail)
+    place = locate(owner, entity_id, query, tail)
     return place[place >= 0]
 
 
@@ -154,6 +170,9 @@ class PathStrategy:
         reserved: share of a subgraph for the best of the entities that the relation asked for leads
             to from anywhere but the asked triple; what is near the head has the rest.
         aware: let the walk prefer relations that led to answers in examples of the same question.
+        profiled: candidates are also ``far`` entities from anywhere, for a model that knows
+            entities by the relations of their edges too.
+        far: entities drawn for every question.
         visits: epochs in which every triple is asked once from each side: an epoch is then a share
             of the questions, and validation comes more often.
         seed: of the shuffle.
@@ -171,10 +190,12 @@ class PathStrategy:
         tolerance: float = 1e-5,
         reserved: float = 0.0,
         aware: bool = False,
+        profiled: bool = False,
+        far: int = 64,
         visits: int = 1,
         seed: int = 0,
     ) -> None:
-        for name, value in (("batch_size", batch_size), ("visits", visits)):
+        for name, value in (("batch_size", batch_size), ("far", far), ("visits", visits)):
             if value < 1:
                 raise ConfigError(f"strategy.{name} needs a positive int, got {value}")
         if hide not in get_args(Hide):
@@ -186,10 +207,11 @@ class PathStrategy:
             restart=restart,
             tolerance=tolerance,
             reserved=reserved,
+            profile=profiled,
             ways=even_ways(graph) if aware else None,
         )
         self.graph, self.batch_size = graph, batch_size
-        self.hide, self.visits, self.seed = hide, visits, seed
+        self.hide, self.far, self.visits, self.seed = hide, far, visits, seed
         self._facts = KnownFacts(graph)
         self._orders: dict[int, Int64[Tensor, " edge"]] = {}
 
@@ -256,12 +278,46 @@ class PathStrategy:
         asked, hidden = self._question(step[slice(*share(len(step), world_size, rank))])
         head, relation, tail = asked.unbind(dim=1)
         reached = self.cutter.sample(head, relation, hidden)
-        sample = reached.sample
-        place = locate(sample.owner, sample.entity_id, torch.arange(len(head)), tail)
+        own, ids = reached.sample.owner, reached.sample.entity_id
+        place, far = locate(own, ids, torch.arange(len(head)), tail), None
+        known = known_places(own, ids, self._facts, head, relation)
+        if self.cutter.profiles is not None:
+            generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, index, rank))
+            far = self._far(reached, asked, hidden, place, generator)
+            missed = place < 0
+            last = len(ids) + len(far.owner)
+            place[missed] = torch.arange(last - int(missed.sum()), last)
         answer = place[place >= 0]
-        known = known_places(sample, self._facts, head, relation)
         known = known[~torch.isin(known, answer)]
-        return reached, self.cutter.queries(reached, relation, answer=answer, known=known)
+        return reached, self.cutter.queries(reached, relation, answer=answer, known=known, far=far)
+
+    def _far(
+        self,
+        reached: Reach,
+        asked: Triples,
+        hidden: HiddenRows,
+        place: Int64[Tensor, " query"],
+        generator: torch.Generator,
+    ) -> FarEntities:
+        """Rivals from outside the subgraphs, and at the end the answers that these miss."""
+        profiles, (head, relation, tail) = self.cutter.profiles, asked.unbind(dim=1)
+        assert profiles is not None
+        own, ids = reached.sample.owner, reached.sample.entity_id
+        entities = self.graph.indptr.shape[0] - 1
+        owner, drawn, weight = draw_far(
+            entities, own, ids, questions=len(asked), number=self.far, generator=generator
+        )
+        rival = torch.ones(len(owner), dtype=torch.bool)
+        rival[known_places(owner.int(), drawn, self._facts, head, relation)] = False
+        missed = (place < 0).nonzero()[:, 0]
+        owner = torch.cat([owner[rival], missed])
+        far = torch.cat([drawn[rival], tail[missed]])
+        return FarEntities(
+            entity_id=far,
+            owner=owner,
+            weight=functional.pad(weight[rival], (0, len(missed))),
+            profile=profiles.of(torch.cat([ids, far]), torch.cat([own.long(), owner]), hidden),
+        )
 
     def _order(self, round_: int) -> Int64[Tensor, " edge"]:
         order = self._orders.get(round_)

@@ -48,7 +48,7 @@ GROUPS: Final[dict[str, tuple[type, ...]]] = {
     "optimizer": (VectorOptimizer,),
 }
 GIVEN: Final[dict[str, tuple[str, ...]]] = {
-    "strategy": ("graph", "questions", "partition", "propagate", "num_layers", "seed"),
+    "strategy": ("graph", "questions", "partition", "propagate", "num_layers", "profiled", "seed"),
     "encoder": ("num_relations", "maps", "generator"),
     "decoder": ("dim", "num_relations", "generator"),
     "classifier": ("dim", "num_classes", "generator"),

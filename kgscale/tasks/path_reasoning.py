@@ -54,6 +54,7 @@ class PathTraining(LinkTraining):
             settings.groups["strategy"],
             graph=parts.graph,
             num_layers=model.num_layers,
+            profiled=model.profile is not None,
             seed=settings.seed,
         )
         model.ways = strategy.cutter.ways

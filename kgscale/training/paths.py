@@ -51,7 +51,12 @@ class PathReasoning(GraphModule):
     def loss_of(self, batch: SubgraphBatch) -> tuple[Scalar, int]:
         query = batch.query
         assert isinstance(query, PathQueries)
-        return path_softmax_loss(self.model(batch), query), query.step_answers
+        paths, profile = self.model.parts(batch)
+        if profile is None:
+            return path_softmax_loss(paths, query), query.step_answers
+        # Where paths find the answer, the profile would learn little of it.
+        alone = path_softmax_loss(profile, query)
+        return path_softmax_loss(paths + profile, query) + alone, query.step_answers
 
     def scorer(self) -> PathScorer:
         return PathScorer(self.model, self.cutter)

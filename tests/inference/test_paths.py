@@ -18,12 +18,16 @@ TRIPLES = random_triples(80, num_entities=ENTITIES, num_relations=RELATIONS)
 GRAPH = adjacency(TRIPLES, num_entities=ENTITIES, num_relations=RELATIONS)
 
 
+@pytest.mark.parametrize("profile", [False, True])
 @pytest.mark.parametrize(("with_rest", "blend"), [(False, 0.0), (True, 0.0), (True, 0.5)])
-def test_ranks_equal_counting(with_rest: bool, blend: float) -> None:
-    """What another model orders comes after what the subgraph holds, or is added to its mean."""
+def test_ranks_equal_counting(with_rest: bool, blend: float, profile: bool) -> None:
+    """What another model orders comes after what the subgraph holds, or is added to what the model
+    knows of it, which is its mean if it knows nothing."""
     generator = torch.Generator().manual_seed(0)
-    model = PathReasoner(num_relations=RELATIONS, dim=4, num_layers=2, generator=generator)
-    scorer = PathScorer(model, PathCutter(GRAPH, hops=2, size=8))
+    model = PathReasoner(
+        num_relations=RELATIONS, dim=4, num_layers=2, profile=profile, generator=generator
+    )
+    scorer = PathScorer(model, PathCutter(GRAPH, hops=2, size=8, profile=profile))
     known = KnownFacts(GRAPH)
     head, row = torch.unique(TRIPLES[:, :2], dim=0, return_inverse=True)
     row, order = row.sort(stable=True)
@@ -39,16 +43,18 @@ def test_ranks_equal_counting(with_rest: bool, blend: float) -> None:
     counts = ranker(queries)
     outside = 0
     for at, (query, tail) in enumerate(zip(row.tolist(), queries.tail.tolist(), strict=True)):
-        sample, score = scorer(queries.head[query : query + 1], queries.relation[query : query + 1])
+        sample, score, far = scorer(
+            queries.head[query : query + 1], queries.relation[query : query + 1]
+        )
         other = rest[int(queries.head[query]), int(queries.relation[query])]
-        mean = score.mean()
+        mean = score.mean() if far is None else far[0]
         score = score + blend * other[sample.entity_id]
         scores = dict(zip(sample.entity_id.tolist(), score.tolist(), strict=True))
         _, facts = known.tails(queries.head[query : query + 1], queries.relation[query : query + 1])
         rivals = [e for e in range(ENTITIES) if e not in facts.tolist()]
         beyond = mean + blend * other if blend else other * 1e-3 - 1e3
         if not with_rest:
-            beyond = torch.full_like(beyond, -1e3)
+            beyond = torch.full_like(beyond, -1e3) if far is None else far[0]
         mine = scores.get(tail, float(beyond[tail]))
         theirs = [scores.get(e, float(beyond[e])) for e in rivals]
         assert counts.better[at] == sum(value > mine + 1e-6 for value in theirs)

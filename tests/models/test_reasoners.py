@@ -31,8 +31,10 @@ def reasoner(**settings: object) -> PathReasoner:
     return PathReasoner(num_relations=RELATIONS, generator=generator, **given).eval()  # type: ignore[arg-type]
 
 
-def batch(size: int = 8) -> SubgraphBatch:
-    strategy = PathStrategy(graph=GRAPH, num_layers=3, size=size, batch_size=5)
+def batch(size: int = 8, *, profiled: bool = False) -> SubgraphBatch:
+    strategy = PathStrategy(
+        graph=GRAPH, num_layers=3, size=size, batch_size=5, profiled=profiled, far=4
+    )
     return strategy.batch(0, 0, rank=0, world_size=1)
 
 
@@ -71,20 +73,29 @@ def test_states_equal_a_loop_over_edges(aggregate: str) -> None:
             torch.testing.assert_close(scores[v], expected, atol=1e-4, rtol=1e-4)
 
 
-def test_loss_by_hand() -> None:
-    """Of each answer, the cross entropy among the entities of its query that are no other tails."""
-    given = batch()
-    query, scores = given.query, torch.randn(given.num_entities, requires_grad=True)
+@pytest.mark.parametrize("profiled", [False, True])
+def test_loss_by_hand(profiled: bool) -> None:
+    """Of each answer, the cross entropy among the candidates of its query that are no other tails;
+    each from outside the subgraph counts for as many as it stands for."""
+    given = batch(size=4, profiled=profiled)
+    query = given.query
+    owner, inside = query.candidate_owner, given.num_entities
+    scores = torch.randn(len(owner), requires_grad=True)
     assert len(query.known)
+    weight = torch.zeros(len(owner))
+    if profiled:
+        assert int(query.answer.max()) >= inside
+        weight[inside:] = query.far.weight
     expected = torch.zeros(())
     for answer in query.answer.tolist():
         rivals = [
             v
-            for v in range(given.num_entities)
-            if query.owner[v] == query.owner[answer] and v not in query.known.tolist()
+            for v in range(len(owner))
+            if owner[v] == owner[answer] and v not in query.known.tolist()
         ]
         place = torch.tensor([rivals.index(answer)])
-        expected = expected + functional.cross_entropy(scores[rivals][None], place)
+        rival = (scores + weight)[rivals]
+        expected = expected + functional.cross_entropy(rival[None], place)
     found = path_softmax_loss(scores, query)
     torch.testing.assert_close(found, expected / len(query.answer))
     (gradient,) = torch.autograd.grad(found, scores)
@@ -99,9 +110,10 @@ def test_a_renamed_graph_has_the_same_scores() -> None:
 
 
 @pytest.mark.parametrize("aware", [False, True])
-def test_a_graph_with_some_of_the_relations_has_the_same_scores(aware: bool) -> None:
+@pytest.mark.parametrize("profile", [False, True])
+def test_a_graph_with_some_of_the_relations_has_the_same_scores(aware: bool, profile: bool) -> None:
     """Relations 2 and 0 of ours are the first and the second there."""
-    model, here = reasoner(), torch.tensor([2, 0])
+    model, here = reasoner(profile=profile), torch.tensor([2, 0])
     if aware:
         generator, size = torch.Generator().manual_seed(0), 2 * RELATIONS
         weights = torch.randint(1, HEAVIEST + 1, (size, size), generator=generator)
@@ -132,15 +144,55 @@ def scores(
 ) -> dict[tuple[int, int], float]:
     """Of each entity for each question."""
     graph = adjacency(triples, num_entities=ENTITIES, num_relations=relations)
-    cutter = PathCutter(graph, hops=3, size=5, reserved=0.4, ways=model.ways)
-    sample, score = PathScorer(model, cutter)(head, asked)
-    keys = zip(sample.owner.tolist(), sample.entity_id.tolist(), strict=True)
-    return dict(zip(keys, score.tolist(), strict=True))
+    cutter = PathCutter(
+        graph,
+        hops=3,
+        size=5,
+        reserved=0.4,
+        profile=model.profile is not None,
+        ways=model.ways,
+    )
+    found = PathScorer(model, cutter)(head, asked)
+    if found.far is not None:
+        everywhere = found.everywhere()
+        return {
+            (query, entity): float(everywhere[query, entity])
+            for query in range(len(head))
+            for entity in range(ENTITIES)
+        }
+    keys = zip(found.sample.owner.tolist(), found.sample.entity_id.tolist(), strict=True)
+    return dict(zip(keys, found.score.tolist(), strict=True))
+
+
+def test_a_profile_adds_its_formula_to_every_candidate() -> None:
+    """One candidate at a time; what is outside the subgraphs has a state of zeros."""
+    model, given = reasoner(profile=True), batch(size=3, profiled=True)
+    query, profile = given.query, model.profile
+    far = query.far
+    assert len(far.owner)
+    rows = []
+    for low, high in zip(
+        far.profile.indptr.tolist(), far.profile.indptr.tolist()[1:], strict=False
+    ):
+        counts = torch.zeros(2 * RELATIONS)
+        counts[far.profile.relation[low:high]] = far.profile.value[low:high]
+        rows.append((counts @ profile.table + profile.bias).relu())
+    paths, scores = model.parts(given)[0], model(given)
+    for place, row in enumerate(query.candidate_owner.tolist()):
+        asked = query.relation[row]
+        turned = profile.question[asked] * (1 + profile.of_head(rows[row][:DIM]))
+        expected = turned @ profile.of_tail(rows[place][DIM:])
+        if place >= given.num_entities:
+            state = torch.cat([torch.zeros(DIM), model.question[asked]])
+            reached = model.last(model.hidden(state).relu())[0]
+            torch.testing.assert_close(paths[place], reached)
+        torch.testing.assert_close(scores[place] - paths[place], expected, atol=1e-5, rtol=1e-4)
 
 
 def test_every_parameter_learns_on_meta_too() -> None:
     for device in ("cpu", "meta"):
-        model, given = reasoner(aggregate="both").to(device), batch().to(device)
+        model = reasoner(aggregate="both", profile=True).to(device)
+        given = batch(profiled=True).to(device)
         path_softmax_loss(model(given), given.query).backward()
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None, name

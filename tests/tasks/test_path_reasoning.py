@@ -38,7 +38,9 @@ def train(tmp_path: Path) -> Train:
     return call
 
 
-@pytest.mark.parametrize("choice", [(), ("strategy.aware=true", "strategy.reserved=0.3")])
+@pytest.mark.parametrize(
+    "choice", [(), ("strategy.aware=true", "strategy.reserved=0.3"), ("reasoner.profile=true",)]
+)
 def test_it_learns_planted_rules_and_answers(train: Train, choice: tuple[str, ...]) -> None:
     """What follows by a rule from other triples is found by their path; no vector could say it."""
     run = train(
@@ -152,12 +154,12 @@ def test_what_cannot_fit_is_refused(train: Train) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("aggregate", ["sum", "both"])
+@pytest.mark.parametrize("more", ["aggregate=sum", "aggregate=both", "profile=true"])
 @pytest.mark.parametrize("size", [100, 400])
-def test_estimates_are_near_what_steps_take(aggregate: str, size: int, tmp_path: Path) -> None:
-    more = (f"reasoner.aggregate={aggregate}", f"strategy.size={size}", f"store.root={tmp_path}")
+def test_estimates_are_near_what_steps_take(more: str, size: int, tmp_path: Path) -> None:
+    own = (f"reasoner.{more}", f"strategy.size={size}", f"store.root={tmp_path}")
     settings = compose.settings(
-        ["task=path_reasoning", *RULES[:2], "data.edges=20000", "trainer.threads=1", *more]
+        ["task=path_reasoning", *RULES[:2], "data.edges=20000", "trainer.threads=1", *own]
     )
     need = plan_step(settings).need
     assert need is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -398,14 +399,7 @@ STRATEGIES = {
     **dict.fromkeys(("neighbor", "full_batch", "cluster", "random_nodes", "subgraph"), "rgcn"),
     "precomputed": "sign",
 }
-BORDER = pytest.mark.xfail(
-    reason="an estimate of 39.6 MB where 26.4 MB are measured", raises=AssertionError
-)
-PAIRS = [
-    pytest.param(task, strategy, marks=[BORDER] if (task[0], strategy[0]) == ("l", "p") else [])
-    for task in ("link_prediction", "node_classification")
-    for strategy in STRATEGIES
-]
+PAIRS = list(itertools.product(("link_prediction", "node_classification"), STRATEGIES))
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from kgscale.errors import ConfigError
 from kgscale.kernels.aggregate import aggregate_compose
 from kgscale.kernels.update import layer_update
 from kgscale.models.linear import glorot_linear
+from kgscale.models.reasoners.profile import ProfileScore
 
 Aggregate = Literal["sum", "mean", "both"]
 SUMS: Final[dict[str, int]] = {"sum": 1, "mean": 1, "both": 2}
@@ -40,6 +41,9 @@ class PathReasoner(nn.Module):
     a state of zeros and sends nothing (Zhang & Yao 2022, RED-GNN), so that the first layers of a
     sparse graph cost next to nothing.
 
+    With a ``profile``, what the relations of an entity's edges tell is added to the score of every
+    entity, and those that no path reaches, whose state is zero, can be answers too.
+
     There is no vector of an entity: what is learned holds on any graph with the same relations.
     ``ways`` are weights by which subgraphs are cut for it, for every pair of a relation asked for
     and one on the way; kept with it, and not learned with it.
@@ -49,7 +53,9 @@ class PathReasoner(nn.Module):
         dim: length of the states.
         num_layers: edges of the longest path.
         aggregate: sum of the messages, their mean, or both side by side.
-        dropout: share of the numbers of a layer's change that training leaves out.
+        dropout: share of the numbers of a layer's change, and of a profile, that training leaves
+            out.
+        profile: add a :class:`ProfileScore`.
     """
 
     def __init__(
@@ -60,6 +66,7 @@ class PathReasoner(nn.Module):
         num_layers: int = 6,
         aggregate: Aggregate = "sum",
         dropout: float = 0.0,
+        profile: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -86,6 +93,11 @@ class PathReasoner(nn.Module):
         self.hidden = glorot_linear(2 * dim, dim, generator)
         self.last = glorot_linear(dim, 1, generator)
         self.dropout = nn.Dropout(dropout)
+        self.profile = (
+            ProfileScore(size=size, dim=dim, dropout=dropout, generator=generator)
+            if profile
+            else None
+        )
         self.ways: Int32[Tensor, "question relation"] | None
         self.register_buffer("ways", None)
 
@@ -109,7 +121,8 @@ class PathReasoner(nn.Module):
         for name, value in state.items():
             if name.startswith("relation."):
                 state[name] = value.view(size, -1, *value.shape[1:])[both].flatten(0, 1)
-        state["question"] = self.question.detach()[both]
+        for name in {"question", "profile.question", "profile.table"} & state.keys():
+            state[name] = state[name][both]
         ways = state.pop("ways", None)
         other = PathReasoner(
             num_relations=len(relation),
@@ -117,19 +130,34 @@ class PathReasoner(nn.Module):
             num_layers=self.num_layers,
             aggregate=self.aggregate,
             dropout=self.dropout.p,
+            profile=self.profile is not None,
         )
         other.load_state_dict(state)
         if ways is not None:
             other.ways = ways[both][:, both]
         return other.to(self.question.device).eval()
 
-    def forward(self, batch: SubgraphBatch) -> Float[Tensor, " entity"]:
-        """The score of every entity of the batch as an answer to the question of its subgraph."""
-        score: Tensor = self._run(batch, None)
-        return score
+    def forward(self, batch: SubgraphBatch) -> Float[Tensor, " candidate"]:
+        """The score of every candidate as an answer to its question: of the entities of the batch,
+        and of those outside the subgraphs if it has some."""
+        paths, profile = self.parts(batch)
+        return paths if profile is None else paths + profile
+
+    def parts(
+        self, batch: SubgraphBatch
+    ) -> tuple[Float[Tensor, " candidate"], Float[Tensor, " candidate"] | None]:
+        """What paths and what profiles add to the scores of the candidates."""
+        score, query = self._run(batch, None), batch.query
+        if self.profile is None:
+            return score, None
+        assert isinstance(query, PathQueries)
+        assert query.far is not None
+        unreached = self.unreached(query.relation)[query.far.owner]
+        profile = self.profile(query.relation, query.far.profile, query.candidate_owner)
+        return torch.cat([score, unreached]), profile
 
     def trace(self, batch: SubgraphBatch) -> tuple[Float[Tensor, " entity"], list[Layer]]:
-        """The scores, and what every layer made on the way, with its graph of gradients."""
+        """The scores by paths alone, and what every layer made, with its graph of gradients."""
         layers: list[Layer] = []
         return self._run(batch, layers), layers
 
@@ -182,6 +210,15 @@ class PathReasoner(nn.Module):
         )
         return (
             functional.pad(x, (0, 0, 0, len(out) - len(x))) + self.dropout(out) if dropped else out
+        )
+
+    def unreached(self, relation: Int64[Tensor, " query"]) -> Float[Tensor, " query"]:
+        """The score by paths of whatever no path reaches."""
+        question = self.question[relation]
+        return self.score(
+            torch.zeros_like(question),
+            question,
+            torch.arange(len(question), device=question.device),
         )
 
     def score(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -55,8 +55,11 @@ class Asks(Protocol):
     def kept(self) -> float:
         """Bytes of all questions and of their order in an epoch."""
 
+    def by_folds(self, number: int) -> Asks:
+        """What is asked where questions are apart by the fold of their triples."""
+
     def folded(self, number: int) -> Folded:
-        """The same where these are apart by fold."""
+        """Bytes of all these questions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +67,17 @@ class AsksLinks:
     """``(head, relation, ?)`` with all known tails."""
 
     graph: GraphStatistics
+    parts: float = 1.0
+    """In how many folds a question has answers, and is asked."""
 
     @property
     def total(self) -> float:
-        return self.graph.queries
+        return self.graph.queries * self.parts
 
     def seeds(self, number: float, candidates: Candidates) -> tuple[Bins, AskedSize]:
         """Answers come up in proportion to their degree, heads to their number of relations."""
         graph = self.graph
-        answers = number * graph.edges / graph.queries
+        answers = number * graph.edges / self.total
         if candidates.count is None:
             return graph.count, AskedSize(number, answers, graph.entities)
         found = graph.drawn(graph.degree, answers)
@@ -81,9 +86,10 @@ class AsksLinks:
         return found + heads, AskedSize(number, answers, float(found.sum()))
 
     def inside(self, held: Bins, kept: float, query_share: float) -> AskedSize:
-        """A question with ``n`` tails is asked unless none of them is: ``1 - (1 - p)^n``."""
+        """A question with ``n`` tails can be asked unless none of them is there:
+        ``1 - (1 - p)^n``. A share of these are, whole."""
         graph, share = self.graph, 1 / max(1, round(1 / query_share))
-        asked = float(np.mean(1 - (1 - min(share * kept, 1.0)) ** graph.answers))
+        asked = share * float(np.mean(1 - (1 - min(kept, 1.0)) ** graph.answers))
         return AskedSize(
             queries=float((held * graph.relations).sum()) * asked,
             answers=float((held * graph.degree).sum()) * kept * share,
@@ -97,9 +103,14 @@ class AsksLinks:
     def kept(self) -> float:
         return 16 * self.total
 
+    def by_folds(self, number: int) -> AsksLinks:
+        """Of a question with ``n`` tails, ``1 - (1 - 1/f)^n`` of ``f`` folds have an answer."""
+        apart = number * float(np.mean(1 - (1 - 1 / number) ** self.graph.answers))
+        return replace(self, parts=apart)
+
     def folded(self, number: int) -> Folded:
-        """Each fold has a copy of its edges and asks what has an answer in it: of a question with
-        ``n`` tails, ``1 - (1 - 1/f)^n`` of ``f`` folds do. Of all questions, starts are kept.
+        """Each fold has a copy of its edges and asks what has an answer in it. Of all questions,
+        starts are kept.
 
         A running count of edges is there twice (8 bytes), beside each edge's fold and whether it
         stays; then once, beside bounds of rows as they are, as places, and as counted.
@@ -109,8 +120,7 @@ class AsksLinks:
         bounds, source = _id_bytes(graph.edges), _id_bytes(graph.entities)
         triple = _id_bytes(graph.edges / 2)
         copy = graph.edges * (source + relation + triple) + number * graph.entities * bounds
-        apart = number * float(np.mean(1 - (1 - 1 / number) ** graph.answers))
-        kept = copy + (8 + 16 * apart) * self.total
+        kept = copy + 8 * graph.queries + 16 * self.by_folds(number).total
         rows = (16 + bounds) * graph.entities
         return Folded(kept, max(19 * graph.edges, 11 * graph.edges + rows))
 
@@ -147,6 +157,9 @@ class AsksNodes:
     @property
     def kept(self) -> float:
         return (16 + self.label_bytes) * self.total
+
+    def by_folds(self, number: int) -> AsksNodes:
+        return self
 
     def folded(self, number: int) -> Folded:
         """No triple answers them: they stay together."""

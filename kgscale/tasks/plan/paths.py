@@ -23,12 +23,14 @@ def path_need(strategy: PathStrategy, model: PathReasoner, trainer: TrainerSetti
     weights = FLOAT * float(sum(parameter.numel() for parameter in model.parameters()))
     queries = strategy.batch_size
     rows = FLOAT * float(batch.num_entities) * model.dim
+    entities = float(strategy.graph.indptr.shape[0] - 1)
     return Need(
         step=step_bytes(batch, model, weights),
         model=3 * weights,
         strategy=LONG * float(strategy.graph.source.shape[0]),
         # Without gradients a layer's tensors go when the next one's are there.
-        validation=QUERIES / queries * (6 * rows + FLOAT * len(batch.source)),
+        validation=QUERIES / queries * (6 * rows + FLOAT * len(batch.source))
+        + (0.0 if model.profile is None else FLOAT * entities * (3 * QUERIES + 5 * model.dim)),
         ahead=trainer.ahead,
         workers=trainer.workers,
         devices=trainer.devices,
@@ -41,19 +43,28 @@ def step_bytes(batch: SubgraphBatch, model: PathReasoner, weights: float) -> Ste
     gradient it keeps the messages, with those that start anew, the ``s`` sums that it maps, what
     comes of the map and what it hands on, ``(3 + s) n d`` in all, and the weights of every
     question's relations. At the peak of its gradient there are the blocks of the sums and of the
-    map and its output, and the ``2 m d`` of its input."""
+    map and its output, and the ``2 m d`` of its input. Of every candidate with a profile there are
+    two vectors of ``2 d`` and one of ``d`` as a tail, beside its question's, and their gradients.
+    """
     query = batch.query
     assert isinstance(query, PathQueries)
+    far = query.far
+    candidates = 0.0 if far is None else float(len(query.candidate_owner))
+    entries = 0.0 if far is None else float(len(far.profile.relation))
     vectors = FLOAT * float(query.relation.shape[0]) * 2 * model.num_relations * model.dim
     sums, row = SUMS[model.aggregate], FLOAT * float(model.dim)
     reached = [float(size) for size in batch.hop_size[1:]]
     edges = [float(len(step.source)) for step in query.steps]
     held = LONG * float(batch.indptr.shape[0] + 2 * batch.num_entities) + 20.0 * len(batch.source)
     held += sum(LONG * (rows + edge) for rows, edge in zip(reached, edges, strict=True))
+    held += (LONG + FLOAT) * entries + 3 * LONG * candidates
     return StepBytes(
-        making=EDGE_BYTES * len(batch.source) + 60.0 * batch.num_entities,
+        making=EDGE_BYTES * len(batch.source)
+        + 60.0 * (batch.num_entities + candidates)
+        + 50 * entries,
         batch=held,
-        training=row * sum((3 + sums) * rows for rows in reached)
+        training=8 * row * candidates
+        + row * sum((3 + sums) * rows for rows in reached)
         + FLOAT * sum(edges)
         + model.num_layers * vectors
         + (4 + sums) * row * reached[-1]

@@ -215,8 +215,9 @@ def precomputed_size(
     settings: Mapping[str, Any], asks: Asks, graph: GraphStatistics, num_layers: int
 ) -> BatchSize:
     """The seeds alone, without an edge; their rows of maps are counted with the model."""
+    folded, asks = asks.folded(settings["folds"]), asks.by_folds(settings["folds"])
     held, asked = _seeds(settings, asks, graph)
-    number, folded = float(held.sum()), asks.folded(settings["folds"])
+    number = float(held.sum())
     return BatchSize(
         hops=(number,) * (num_layers + 1),
         edges=(0.0,) * num_layers,
