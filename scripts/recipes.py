@@ -131,3 +131,9 @@ PUBLISHED: dict[str, str] = {
     "acm-sehgnn": "about 0.88 (HeCo: Wang et al. 2021)",
 }
 """Test MRR or accuracy elsewhere, mostly on GPUs."""
+
+PUBLISHED_UNSEEN: dict[str, str] = {
+    "grail-wn18rr-v1": "0.825 (GraIL: Teru et al. 2020), 0.948 (NBFNet: Zhu et al. 2021)",
+    "grail-fb15k237-v1": "0.642 (GraIL: Teru et al. 2020), 0.834 (NBFNet: Zhu et al. 2021)",
+}
+"""Hits@10 among 50 negatives elsewhere, of entities never seen."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.scripts import script
 
 
-def result(seed: int, mrr: float) -> dict[str, object]:
+def result(seed: int, mrr: float) -> dict[str, Any]:
     test = {"mrr": mrr, "hits@1": 0.25, "hits@3": 0.5, "hits@10": 0.75}
     return {
         "command": f"python -m kgscale experiment=demo seed={seed}",
@@ -49,3 +50,25 @@ def test_means_by_hand_and_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "RUN is that of `fb15k237-complex`, whose 2.0 minutes are counted in." in page
     assert "![hpo](curves/hpo.png)" in page
     assert (tmp_path / "docs" / "curves" / "hpo.png").stat().st_size > 1000
+
+
+def test_entities_never_seen_have_a_table_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = script("results")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "docs").mkdir()
+    for seed, mrr in enumerate((0.25, 0.375)):
+        run = {**result(seed, 0.5), "task": "path_reasoning"}
+        elsewhere = {"name": "other", "mrr": mrr, "hits@10": 0.5, "coverage": 0.75}
+        run["metrics"]["inductive"] = {"test": {**elsewhere, "among_negatives": {"hits@10": 0.875}}}
+        file = tmp_path / "results" / f"grail-wn18rr-v1-{seed}.json"
+        file.write_text(json.dumps(run))
+    monkeypatch.setattr(results, "HERE", tmp_path)
+    monkeypatch.setattr(results, "PAGE", tmp_path / "docs" / "results.md")
+    results.main()
+    page = (tmp_path / "docs" / "results.md").read_text()
+    _, row = (line for line in page.splitlines() if line.startswith("| `grail-wn18rr-v1`"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[1:5] == ["other", "2", "0.3125 ± 0.0884", "0.5000 ± 0.0000"]
+    assert cells[5:8] == ["0.8750 ± 0.0000", "75.0%", "1.0"]
