@@ -226,10 +226,11 @@ class PathStrategy:
     def describe(self) -> str:
         gone = "it" if self.hide == "edge" else "all that joins its entities"
         share = "" if self.visits == 1 else f"one in {self.visits} of "
+        beyond = "" if self.cutter.profiles is None else f", with {self.far} rivals from anywhere"
         return (
             f"Paths: every epoch asks {share}{self.graph.source.shape[0]:,} train triples and"
             f" reciprocals, {self.batch_size} a step, each without {gone} in a subgraph of the"
-            f" {self.size:,} entities nearest to its head{self._choice()}."
+            f" {self.size:,} entities nearest to its head{self._choice()}{beyond}."
         )
 
     def _choice(self) -> str:
