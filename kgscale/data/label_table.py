@@ -145,10 +145,13 @@ class NodeLabelTable:
             self.left_out.rare_labels = count
             self.database.run(f"DELETE FROM named WHERE label IN ({rare})")
             return
-        for (label,) in self.database.run(f"SELECT min(label) FROM ({rare})") if count else ():
+        first = f"""SELECT label, min(file * {FILE} + line) FROM label_row
+            JOIN entity USING (key) WHERE label IN ({rare}) AND split <> {NO_SPLIT}
+            GROUP BY label ORDER BY label LIMIT 1"""
+        for label, place in self.database.run(first):
             more = f" (and so do {count - 1:,} other labels)" if count > 1 else ""
             raise DataError(
-                f"{self.files[0]}: the label {label!r} has a single entity{more}, which cannot "
+                f"{self._at(place)}: the label {label!r} has a single entity{more}, which cannot "
                 "be both learned and asked: give it more, leave such labels out with "
                 "data.rare_label=drop, or give the split in data.labels"
             )
@@ -161,6 +164,11 @@ class NodeLabelTable:
             raise DataError(
                 f"{where}: no label is left to learn ({self._reasons()}): give lines of key and "
                 "label for entities of the graph"
+            )
+        if len(names) == 1:
+            raise DataError(
+                f"{', '.join(self.files)}: every labelled entity is {names[0]!r}, so that there is"
+                " nothing to tell apart: give a second label, or negatives a label of their own"
             )
         whole = all(re.fullmatch(r"0|-?[1-9][0-9]{0,17}", name) for name in names)
         self.names = sorted(names, key=int) if whole else sorted(names, key=str.encode)

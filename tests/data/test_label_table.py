@@ -193,10 +193,19 @@ FEW = [(f"k{at}", "ab"[at % 2], OPEN) for at in range(4)]
         (
             [*FEW, ("k9", "x", OPEN)],
             None,
-            ["'x' has a single entity, which", "rare_label=drop", "or give the split"],
+            [
+                f"file1.tsv line {len(FEW) + 1}: the label 'x' has a single entity, which",
+                "rare_label=drop",
+                "or give the split",
+            ],
+        ),
+        (
+            [("k", "a", TRAIN), ("l", "a", VALID)],
+            None,
+            ["every labelled entity is 'a', so that there is nothing to tell apart"],
         ),
         (FEW, None, ["4 labelled entities are too few", "20% for valid", "data.label_split"]),
-        ([("k", "a", TEST), ("l", "a", VALID)], None, ["no entity of the graph has a label in"]),
+        ([("k", "a", TEST), ("l", "b", VALID)], None, ["no entity of the graph has a label in"]),
         ([("k", "a", NO_SPLIT)], None, ["file1.tsv: no label is left", "1 in no split"]),
     ],
 )

@@ -175,7 +175,8 @@ class PyGConvolution(Encoder):
 
     def _unfit(self, why: str) -> ConfigError:
         return ConfigError(
-            f"encoder.conv={self.name} with encoder.arguments={self.arguments} {why}"
+            f"encoder.conv={self.name} with encoder.arguments={self.arguments} {why}; set"
+            " encoder.arguments as its constructor has them, or another encoder.conv"
         )
 
 
