@@ -155,11 +155,9 @@ class PathRanker:
         inside = near.place >= 0
         self._asked += len(inside)
         self._inside += int(inside.sum())
-        if found.far is None:
-            # Beyond the subgraph all score the same.
-            counts = near.counts(found.score, self.rivals(queries) - near.rivals)
-        else:
-            counts = self._counts(found.everywhere(), queries)
+        # Beyond the subgraph all score the same, for a model that doesn't know them.
+        near_first = near.counts(found.score, self.rivals(queries) - near.rivals)
+        counts = near_first if found.far is None else self._counts(found.everywhere(), queries)
         self._alone += rank_sums(counts, torch.zeros_like(queries.row), 1)
         if self.rest is None:
             return counts
@@ -167,9 +165,9 @@ class PathRanker:
         if self.blend:
             return self._counts(_blended(found, self.blend * other), queries)
         above, same = self._beyond(other, queries, near, ~inside)
-        counts = near.counts(found.score, self.rivals(queries))
-        counts.better[~inside], counts.tied[~inside] = near.rivals[~inside] + above, same
-        return counts
+        near_first.better[~inside] += above
+        near_first.tied[~inside] = same
+        return near_first
 
     def _counts(self, score: Float[Tensor, "query entity"], queries: RankQueries) -> RankCounts:
         """By scores of all entities, which are changed."""

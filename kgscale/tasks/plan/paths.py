@@ -24,10 +24,13 @@ def path_need(strategy: PathStrategy, model: PathReasoner, trainer: TrainerSetti
     queries = strategy.batch_size
     rows = FLOAT * float(batch.num_entities) * model.dim
     entities = float(strategy.graph.indptr.shape[0] - 1)
+    known = strategy.cutter.profiles
+    # Relation and count of each entry, and the bounds of entities.
+    profiles = 0.0 if known is None else LONG * (2.0 * len(known.relation) + entities)
     return Need(
         step=step_bytes(batch, model, weights),
         model=3 * weights,
-        strategy=LONG * float(strategy.graph.source.shape[0]),
+        strategy=LONG * float(strategy.graph.source.shape[0]) + profiles,
         # Without gradients a layer's tensors go when the next one's are there.
         validation=QUERIES / queries * (6 * rows + FLOAT * len(batch.source))
         + (0.0 if model.profile is None else FLOAT * entities * (3 * QUERIES + 5 * model.dim)),
