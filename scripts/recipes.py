@@ -104,7 +104,11 @@ COMPARISONS: dict[str, list[str]] = {
         # By default half of all edges are in some step: a graph of 2,708 entities needs smaller.
         *compared(SIX, 0.25, 3, "random_nodes: {batch_size: 128}"),
     ],
-    "academic-strategies": [*ACADEMIC, *compared(SIX, 1, 3, "")],
+    "academic-strategies": [
+        *ACADEMIC,
+        *compared(SIX, 1, 3, ""),
+        "compare.sizes=[100_000,10_000_000]",
+    ],
     "fb15k237-unlearned": [
         *UNLEARNED,
         *compared(
