@@ -121,9 +121,11 @@ class _FusedSoftmax(_TwoGradients):
                 scores += part.candidate_weight.log()
             if part.known is not None:
                 scores[tuple(part.known.t())] = -torch.inf
-            normaliser = scores.logsumexp(dim=1, keepdim=True)
-            loss += (count * normaliser).sum()
-            share = scores.sub_(normaliser).exp_().mul_(count)
+            largest = scores.amax(dim=1, keepdim=True)
+            share = scores.sub_(largest).exp_()
+            total = share.sum(dim=1, keepdim=True)
+            loss += (count * (largest + total.log())).sum()
+            share.mul_(count / total)
             share[part.answer_query, part.answer] -= 1 - smoothing
             if smoothing:
                 share -= spread

@@ -14,6 +14,7 @@ from kgscale.sampling.base import Strategy
 from kgscale.tasks.parts import GraphParts
 from kgscale.tasks.settings import RunSettings
 from kgscale.tasks.start import TASKS
+from kgscale.training.fit import score_dtype
 from kgscale.training.module import GraphModule, clip_gradients
 
 
@@ -23,8 +24,7 @@ class Steps:
     def __init__(self, settings: RunSettings, parts: GraphParts) -> None:
         self.clip, self.parts = settings.trainer.clip, parts
         self.module, self.strategy, _ = TASKS[settings.task.name].assemble(settings, parts)
-        if settings.trainer.score_dtype == "bfloat16":
-            self.module.set_score_dtype(torch.bfloat16)
+        self.module.set_score_dtype(score_dtype(settings.trainer, self.module))
         _stand_alone(self.module)
         self.optimizer = self.module.configure_optimizers()
         self.index = _indices(self.strategy)

@@ -33,6 +33,8 @@ from kgscale.training.module import GraphModule
 ScoreDtype = Literal["float32", "bfloat16", "auto"]
 Accelerator = Literal["cpu", "gpu", "auto"]
 Clock = Literal["wall", "cpu"]
+TRIES: Final = 10
+"""Products timed of each kind of number."""
 ADVICE: Final = (
     r".*isinstance\(treespec, LeafSpec\).*",
     r"Checkpoint directory .* exists and is not empty.*",
@@ -118,7 +120,7 @@ def fit(
     Args:
         seed: of dropout, the one thing that draws from torch's global generator here.
     """
-    module.set_score_dtype(_score_dtype(settings, module))
+    module.set_score_dtype(score_dtype(settings, module))
     best = _checkpoint(directory, module) if module.has_validation else []
     stop = StopOnSignal()
     interrupted = None
@@ -249,7 +251,8 @@ def backend(settings: TrainerSettings) -> str:
     return "cpu:gloo,cuda:nccl" if use_gpu else "gloo"
 
 
-def _score_dtype(settings: TrainerSettings, module: GraphModule) -> torch.dtype:
+def score_dtype(settings: TrainerSettings, module: GraphModule) -> torch.dtype:
+    """What ``trainer.score_dtype`` says, or the faster."""
     if settings.score_dtype != "auto":
         return getattr(torch, settings.score_dtype)  # type: ignore[no-any-return]
     device = torch.device("cuda" if accelerated(settings) else "cpu")
@@ -257,17 +260,19 @@ def _score_dtype(settings: TrainerSettings, module: GraphModule) -> torch.dtype:
 
 
 def faster_dtype(dim: int, device: torch.device) -> torch.dtype:
-    """float32 or bfloat16, by timing a product of the shape of scores."""
+    """float32 or bfloat16, by timing a product of the shape of scores.
+
+    The best of many tries, by turns: whatever else runs here delays some of them.
+    """
     times = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        left = torch.ones(256, dim, dtype=dtype, device=device)
-        right = torch.ones(dim, 2048, dtype=dtype, device=device)
-        best = math.inf
-        for _ in range(4):
+    for _ in range(TRIES):
+        for dtype in (torch.float32, torch.bfloat16):
+            left = torch.ones(256, dim, dtype=dtype, device=device)
+            right = torch.ones(dim, 2048, dtype=dtype, device=device)
             begin = time.perf_counter()
             float((left @ right)[0, 0])
-            best = min(best, time.perf_counter() - begin)
-        times[dtype] = best
+            took = time.perf_counter() - begin
+            times[dtype] = min(took, times.get(dtype, math.inf))
     return min(times, key=lambda dtype: times[dtype])
 
 
