@@ -171,7 +171,7 @@ class Training(ABC):
                 done = True
         finally:
             self.usage.mark("evaluate")
-            results = self._results(metrics, fitted.epochs, done=done)
+            results = self._results(metrics, fitted, done=done)
             write_json(self.directory / "results.json", results)
         self.tell(results)
         show.sentence(self.console, f"run directory: {self.directory}")
@@ -196,7 +196,7 @@ class Training(ABC):
         keys = self.store.relation_keys(list(range(self.store.num_relations)))
         return dict(zip(keys, self.strategy.relations_kept(), strict=False))
 
-    def _results(self, metrics: dict[str, Any], epochs: float, *, done: bool) -> dict[str, Any]:
+    def _results(self, metrics: dict[str, Any], fitted: FitResult, *, done: bool) -> dict[str, Any]:
         strategy, _ = component("strategy", self.settings.groups["strategy"])
         kinds = ("encoder", "decoder", "reasoner")
         named = {kind: self.spec[kind]["name"] for kind in kinds if kind in self.spec}
@@ -219,7 +219,8 @@ class Training(ABC):
             "monitor": self.module.monitor,
             "metrics": metrics,
             "protocol": self.protocol,
-            "epochs": round(epochs, 2),
+            "epochs": round(fitted.epochs, 2),
+            "score_dtype": fitted.score_dtype,
             "threads": self.settings.trainer.threads * self.settings.trainer.devices,
             **self.usage.report(),
             "parameters": sum(p.numel() for p in self.module.model.parameters()),

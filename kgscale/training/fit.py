@@ -102,6 +102,8 @@ class FitResult:
     """The last may have been cut short."""
     interrupted: int | None
     """Exit code asked for by a signal, or None."""
+    score_dtype: str
+    """Numbers that score products were of, where a task has any."""
 
 
 def fit(
@@ -120,7 +122,8 @@ def fit(
     Args:
         seed: of dropout, the one thing that draws from torch's global generator here.
     """
-    module.set_score_dtype(score_dtype(settings, module))
+    dtype = score_dtype(settings, module)
+    module.set_score_dtype(dtype)
     best = _checkpoint(directory, module) if module.has_validation else []
     stop = StopOnSignal()
     interrupted = None
@@ -141,7 +144,12 @@ def fit(
                 raise
             interrupted = Interrupted(stop.received).exit_code
     module.set_score_dtype(torch.float32)
-    return FitResult(_load_best(module, trainer, directory), _epochs(trainer), interrupted)
+    return FitResult(
+        _load_best(module, trainer, directory),
+        _epochs(trainer),
+        interrupted,
+        str(dtype).removeprefix("torch."),
+    )
 
 
 def _epochs(trainer: pl.Trainer) -> float:
@@ -264,7 +272,7 @@ def faster_dtype(dim: int, device: torch.device) -> torch.dtype:
 
     The best of many tries, by turns: whatever else runs here delays some of them.
     """
-    times = {}
+    times: dict[torch.dtype, float] = {}
     for _ in range(TRIES):
         for dtype in (torch.float32, torch.bfloat16):
             left = torch.ones(256, dim, dtype=dtype, device=device)
