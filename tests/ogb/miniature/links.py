@@ -144,7 +144,7 @@ def ddi(folder: Path, rng: np.random.Generator) -> Miniature:
             "nodeidx2drugid": {"node idx": range(num_nodes), "drug id": drug.tolist()},
             "ddi_description": {
                 "first drug id": first.tolist(),
-                "first drug name": [f"Name of {d}" for d in first],
+                "first drug name": [f"Name, {d}" for d in first],
                 "second drug id": second.tolist(),
                 "second drug name": [f"Name, {d}" for d in second],
                 "description": [
