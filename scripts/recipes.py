@@ -88,7 +88,7 @@ def cures(minutes: float, hubs: int) -> list[str]:
     return compared(names, minutes, 1, CURES.format(hubs=hubs))
 
 
-HPO = ["experiment=demo", "trainer.max_seconds=null"]
+HPO = ["data=hpo"]
 FB15K237_GNN = ["experiment=fb15k237/compgcn", *FB15K237]
 ACADEMIC = ["experiment=academic/sage", "data.edges=1_000_000"]
 UNLEARNED = [*FB15K237_GNN, "inputs.learned=none", "encoder.residual=false"]

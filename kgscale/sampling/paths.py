@@ -173,6 +173,9 @@ class PathStrategy:
         profiled: candidates are also ``far`` entities from anywhere, for a model that knows
             entities by the relations of their edges too.
         far: entities drawn for every question.
+        lost: chance of each edge of a profile to be left out in training beside what is hidden, as
+            a split holds out some of everybody's: if nobody but answers ever lacked an edge, who
+            has none at all would be taken for the answer to everything.
         visits: epochs in which every triple is asked once from each side: an epoch is then a share
             of the questions, and validation comes more often.
         seed: of the shuffle.
@@ -192,12 +195,15 @@ class PathStrategy:
         aware: bool = False,
         profiled: bool = False,
         far: int = 64,
+        lost: float = 0.1,
         visits: int = 1,
         seed: int = 0,
     ) -> None:
         for name, value in (("batch_size", batch_size), ("far", far), ("visits", visits)):
             if value < 1:
                 raise ConfigError(f"strategy.{name} needs a positive int, got {value}")
+        if not 0 <= lost < 1:
+            raise ConfigError(f"strategy.lost needs a chance in [0, 1), got {lost}")
         if hide not in get_args(Hide):
             raise ConfigError(f"strategy.hide is edge or pair, got {hide!r}")
         self.cutter = PathCutter(
@@ -211,7 +217,7 @@ class PathStrategy:
             ways=even_ways(graph) if aware else None,
         )
         self.graph, self.batch_size = graph, batch_size
-        self.hide, self.far, self.visits, self.seed = hide, far, visits, seed
+        self.hide, self.far, self.lost, self.visits, self.seed = hide, far, lost, visits, seed
         self._facts = KnownFacts(graph)
         self._orders: dict[int, Int64[Tensor, " edge"]] = {}
 
@@ -317,7 +323,13 @@ class PathStrategy:
             entity_id=far,
             owner=owner,
             weight=functional.pad(weight[rival], (0, len(missed))),
-            profile=profiles.of(torch.cat([ids, far]), torch.cat([own.long(), owner]), hidden),
+            profile=profiles.of(
+                torch.cat([ids, far]),
+                torch.cat([own.long(), owner]),
+                hidden,
+                lost=self.lost,
+                generator=generator,
+            ),
         )
 
     def _order(self, round_: int) -> Int64[Tensor, " edge"]:

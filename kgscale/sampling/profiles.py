@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 from jaxtyping import Float, Int32, Int64
 from torch import Tensor
@@ -11,6 +13,9 @@ from kgscale.graph.adjacency import Adjacency
 from kgscale.kernels.ego import HiddenRows, locate
 from kgscale.kernels.sample import expand_runs
 from kgscale.types import Ids
+
+GOLDEN: Final = 0.6180339887
+"""Multiples of it are spread evenly over the circle."""
 
 
 class Profiles:
@@ -36,13 +41,24 @@ class Profiles:
         entity: Ids,
         owner: Int64[Tensor, " candidate"] | None = None,
         hidden: HiddenRows | None = None,
+        *,
+        lost: float = 0.0,
+        generator: torch.Generator | None = None,
     ) -> Profile:
-        """Of some entities; with ``hidden``, each as the question ``owner`` may see it."""
+        """Of some entities; with ``hidden``, each as the question ``owner`` may see it.
+
+        ``lost`` is the chance of each edge to be left out beside the hidden ones; of those of an
+        entity and a relation at most one is.
+        """
         entry, row = expand_runs(self.indptr[entity], self.indptr[entity + 1])
         relation, count = self.relation[entry], self.count[entry]
         if hidden is not None:
             assert owner is not None
             count = count.index_add(0, *self._hidden(entity, owner, hidden, row, relation))
+        if lost:
+            # By the entity and the relation alone: what is hidden must not move anything else.
+            luck = torch.rand(len(entity), generator=generator)[row] + relation * GOLDEN
+            count = count - (luck % 1 < 1 - (1 - lost) ** count.clamp(min=0)).long()
         number = torch.bincount(row, minlength=len(entity))
         return Profile(
             indptr=torch.cat([number.new_zeros(1), number.cumsum(0)]),

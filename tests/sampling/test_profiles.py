@@ -66,6 +66,32 @@ def test_a_profile_knows_nothing_of_the_answer(hide: str, graph: Graph, seed: in
 
 @FEW
 @given(graphs(), SEED)
+def test_edges_are_lost_one_by_one(graph: Graph, seed: int) -> None:
+    """Of a relation one edge or none; what is hidden moves nothing else."""
+    exact, lost = (batches(profiled(graph, seed, lost=chance)) for chance in (0.0, 0.3))
+    for one, other in zip(exact, lost, strict=True):
+        before, after = one.query.far.profile, other.query.far.profile
+        for number, left in zip(before.value.tolist(), after.value.tolist(), strict=True):
+            fewer = round(math.exp(number - 1)) - 1 if number else 0
+            assert left in (number, pytest.approx(1 + math.log(fewer) if fewer else 0))
+
+
+def test_as_many_edges_are_lost_as_should_be() -> None:
+    count = torch.arange(1, 5).repeat(2000)
+    entity = torch.arange(len(count)).repeat_interleave(count)
+    triples = torch.stack([entity, torch.zeros_like(entity), entity], dim=1)
+    profiles = Profiles(store((triples, len(count), 1)))
+    everyone, generator = torch.arange(len(count)), torch.Generator().manual_seed(0)
+    exact = profiles.of(everyone)
+    found = profiles.of(everyone, lost=0.2, generator=generator)
+    for number in range(1, 5):
+        which = exact.value == 1 + math.log(number)
+        share = float((found.value[which] < exact.value[which]).float().mean())
+        assert share == pytest.approx(1 - 0.8**number, abs=0.03)
+
+
+@FEW
+@given(graphs(), SEED)
 def test_rivals_from_afar_are_no_tails_and_come_once(graph: Graph, seed: int) -> None:
     known = set(both_ways([tuple(row) for row in graph[0].tolist()], graph[2]))
     for batch in batches(profiled(graph, seed)):
@@ -97,7 +123,7 @@ def test_those_afar_stand_for_all() -> None:
 
 
 def profiled(graph: Graph, seed: int, **more: object) -> PathStrategy:
-    return strategy(graph, seed, size=3, profiled=True, far=4, **more)
+    return strategy(graph, seed, size=3, profiled=True, far=4, **{"lost": 0.0, **more})
 
 
 def candidates(batch: SubgraphBatch) -> list[tuple[int, int]]:
