@@ -43,6 +43,7 @@ ROWS: dict[str, tuple[list[str], range]] = {
     "fb15k237-compgcn": (["experiment=fb15k237/compgcn", *FB15K237], range(3)),
     "fb15k237-embedding": (["experiment=fb15k237/embedding", *FB15K237], range(3)),
     "fb15k237-complex": (["experiment=fb15k237/complex", *FB15K237], range(3)),
+    "fb15k237-complex-long": (["experiment=fb15k237/complex_long", *FB15K237], range(1)),
     "fb15k237-reasoner": (
         ["experiment=fb15k237/reasoner", *FB15K237, *blended("fb15k237-complex", 1.5)],
         range(1),
@@ -126,6 +127,7 @@ PUBLISHED: dict[str, str] = {
     "fb15k237-compgcn": "0.355 (CompGCN, full batch: Vashishth et al. 2020)",
     "fb15k237-embedding": "0.35 at rank 100, 0.37 at rank 1000 (Lacroix et al. 2018)",
     "fb15k237-complex": "0.35 at rank 100, 0.37 at rank 1000 (Lacroix et al. 2018)",
+    "fb15k237-complex-long": "0.37 at rank 1000 (Lacroix et al. 2018)",
     "fb15k237-reasoner": "0.415 (NBFNet: Zhu et al. 2021), 0.417 (AdaProp: Zhang et al. 2023)",
     "wn18rr-complex": "0.475 (LibKGE: Ruffinelli et al. 2020)",
     "wn18rr-reasoner": "0.551 (NBFNet: Zhu et al. 2021), 0.562 (AdaProp: Zhang et al. 2023)",
