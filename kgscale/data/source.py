@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
@@ -50,6 +51,48 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NumberedFacts:
+    """Some triples of ``Numbered`` entities, all of one split."""
+
+    split: str
+    head: NDArray[np.int64]
+    relation: pa.Array
+    """Keys."""
+    tail: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """Entities that are numbers in the input, from 0 for each type: they become ids as they are.
+
+    All of them are entities, with facts or without. Facts have the number of an entity among all,
+    the types in the order of their names: ``starts`` of its type and its own.
+    """
+
+    sizes: Mapping[str, int]
+    """By type; a single ``DEFAULT_TYPE`` where there are none."""
+
+    @property
+    def starts(self) -> dict[str, int]:
+        names = sorted(self.sizes, key=_in_order)
+        ends = itertools.accumulate((self.sizes[name] for name in names), initial=0)
+        return dict(zip(names, ends, strict=False))
+
+    @property
+    def size(self) -> int:
+        return sum(self.sizes.values())
+
+    def prefix(self, type: str) -> str:
+        """What stands before the number in an entity's key."""
+        return "" if type == DEFAULT_TYPE else f"{type}:"
+
+
+def _in_order(type: str) -> tuple[bool, bytes]:
+    """As a store has types: without one first, the others by their bytes."""
+    return type != DEFAULT_TYPE, type.encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
     """What is known about keys besides facts; a key without facts is counted and left out."""
 
@@ -65,7 +108,9 @@ class Labels:
 class Reading:
     """One pass over a source; consume ``facts`` first, then what is said about their keys."""
 
-    facts: Iterator[Facts]
+    facts: Iterator[Facts] | Iterator[NumberedFacts]
+    numbered: Numbered | None = None
+    """If the facts have numbers for entities."""
     entities: Iterator[Labels] = field(default_factory=lambda: iter(()))
     relations: Iterator[Labels] = field(default_factory=lambda: iter(()))
     node_labels: Iterator[NodeLabelRows] = field(default_factory=lambda: iter(()))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kgscale.data.database import Database
 from kgscale.data.intern import Interner
-from kgscale.data.source import DEFAULT_TYPE, Labels
+from kgscale.data.source import DEFAULT_TYPE, Labels, Numbered
 from kgscale.errors import DataError
 
 LABEL_TYPE = pa.schema([(field, pa.string()) for field in ("key", "name", "type", "class")])
@@ -31,13 +31,21 @@ class Vocabulary:
         self._interner = Interner(self._store)
         self._path = scratch / f"{kind}-slot.raw"
         self._labelled = False
+        self._numbered: Numbered | None = None
         database.run(f"CREATE TABLE {kind}_seen (slot BIGINT, key VARCHAR)")
         columns = ", ".join(f"{field} VARCHAR" for field in LABEL_TYPE.names)
         database.run(f"CREATE TABLE {kind}_label ({columns})")
 
-    def encode(self, column: pa.Array) -> NDArray[np.int64]:
+    def declare(self, numbered: Numbered) -> None:
+        """Say that the keys are numbers already, and how many there are."""
+        self._numbered = numbered
+
+    def encode(self, column: pa.Array | NDArray[np.int64]) -> NDArray[np.int64]:
         """The slot of each key."""
-        return self._interner.encode(column)
+        if self._numbered is None:
+            return self._interner.encode(column)
+        assert isinstance(column, np.ndarray)
+        return column
 
     def _store(self, keys: pa.Array) -> None:
         slot = np.arange(self._stored, self._stored + len(keys), dtype=np.int64)
@@ -56,6 +64,36 @@ class Vocabulary:
 
     def number(self) -> None:
         """Give ids; afterwards ``rowid`` of the table ``kind`` is the id."""
+        if self._numbered is None:
+            self._number_seen()
+        else:
+            self._number_declared(self._numbered)
+        self.size = self._count(f"SELECT count(*) FROM {self.kind}")
+        if self._labelled:
+            self._audit_labels()
+        self._write_slots()
+
+    def _number_declared(self, numbered: Numbered) -> None:
+        kind = self.kind
+        self._database.run(
+            f"CREATE TABLE {kind} (key VARCHAR, slot BIGINT, name VARCHAR, type VARCHAR)"
+        )
+        for type_, start in numbered.starts.items():
+            prefix, stored = (text.replace("'", "''") for text in (numbered.prefix(type_), type_))
+            query = f"""SELECT '{prefix}' || range AS key, range + {start} AS slot
+                FROM range({numbered.sizes[type_]})"""
+            name = "NULL::VARCHAR AS name"
+            if self._labelled:
+                name = "name"
+                query = f"""SELECT key, slot, name FROM ({query}) LEFT JOIN (
+                    SELECT key, min(name) AS name FROM {kind}_label GROUP BY key
+                ) USING (key) ORDER BY slot"""
+            self._database.run(
+                f"""INSERT INTO {kind} SELECT key, slot, {name},
+                nullif('{stored}', '{DEFAULT_TYPE}') FROM ({query})"""
+            )
+
+    def _number_seen(self) -> None:
         self._interner.flush()
         query = f"SELECT DISTINCT key, NULL AS slot FROM {self.kind}_seen"
         if self._generations == 1:
@@ -73,10 +111,6 @@ class Vocabulary:
                 SELECT key, slot, NULL::VARCHAR AS name, NULL::VARCHAR AS type
                 FROM ({query}) ORDER BY key"""
         self._database.run(f"CREATE TABLE {self.kind} AS {query}")
-        self.size = self._count(f"SELECT count(*) FROM {self.kind}")
-        if self._labelled:
-            self._audit_labels()
-        self._write_slots()
 
     def _audit_labels(self) -> None:
         kind = self.kind
@@ -103,7 +137,8 @@ class Vocabulary:
         return int(self._database.run(query)[0][0])
 
     def _write_slots(self) -> None:
-        ids = np.memmap(self._path, id_type(self.size), "w+", shape=(max(self._stored, 1),))
+        stored = self._stored if self._numbered is None else self.size
+        ids = np.memmap(self._path, id_type(self.size), "w+", shape=(max(stored, 1),))
         query = f"SELECT slot, rowid FROM {self.kind}"
         if self._generations > 1:
             query = f"""SELECT {self.kind}_seen.slot, {self.kind}.rowid

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from kgscale.data.audit import Audit
-from kgscale.data.source import SPLITS, Reading, Source
+from kgscale.data.source import SPLITS, Facts, Reading, Source
 from kgscale.data.splits import TEST, TRAIN, VALID, Columns, Division, SplitRule, divide
 from kgscale.data.spool import Array, Spool
 from kgscale.data.vocabulary import id_type
@@ -35,6 +35,8 @@ def encode(source: Source, audit: Audit, shop: Workshop) -> tuple[Spool, Reading
     """Facts by slot, as they come; what is said about keys goes to the vocabularies."""
     slots = Spool(shop.scratch, "slot", {**dict.fromkeys(TRIPLE, np.uint32), "split": np.uint8})
     reading = source.read(audit)
+    if reading.numbered is not None:
+        shop.entities.declare(reading.numbered)
     # Reading and relations take about as long as entities: two threads keep pace.
     prepared = ((facts, shop.relations.encode(facts.relation)) for facts in reading.facts)
     for facts, relation in ahead(prepared):
@@ -44,7 +46,7 @@ def encode(source: Source, audit: Audit, shop: Workshop) -> tuple[Spool, Reading
             tail=shop.entities.encode(facts.tail),
             split=np.full(len(facts.head), CODES[facts.split], np.uint8),
         )
-        if facts.node_labels is not None:
+        if isinstance(facts, Facts) and facts.node_labels is not None:
             shop.labels.add(facts.node_labels)
     for labels in reading.entities:
         shop.entities.label(labels)
