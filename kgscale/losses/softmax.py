@@ -11,6 +11,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from kgscale.batch import LinkQueries
+from kgscale.kernels.products import factor
 from kgscale.losses.base import Compare, Scalar, answers_per_query, even
 from kgscale.types import Candidates, Questions, Scores
 
@@ -106,13 +107,15 @@ class _FusedSoftmax(_TwoGradients):
         smoothing: float,
         rows: int,
     ) -> Tensor:
-        factor = candidate.to(dtype)
+        right, number = factor(candidate, dtype), candidate.shape[0]
         grad_question, grad_candidate = torch.empty_like(question), torch.zeros_like(candidate)
         loss = question.new_zeros(())
         for chunk, part in _parts(query, rows):
             count = answers_per_query(part, question)[:, None]
-            left = question[chunk].to(dtype)
-            scores = (left @ factor.t()).float()
+            left, size = factor(question[chunk], dtype), part.head.shape[0]
+            product = (left @ right.t()).float()
+            # Where factors are rows of zeros, it stays zero.
+            scores = product[:size, :number]
             loss -= (1 - smoothing) * scores[part.answer_query, part.answer].sum()
             if smoothing:
                 spread = smoothing * count * even(part, scores)
@@ -129,9 +132,9 @@ class _FusedSoftmax(_TwoGradients):
             share[part.answer_query, part.answer] -= 1 - smoothing
             if smoothing:
                 share -= spread
-            share = share.to(dtype)
-            grad_question[chunk] = share @ factor
-            grad_candidate += share.t() @ left
+            product = product.to(dtype)
+            grad_question[chunk] = (product @ right)[:size]
+            grad_candidate += (product.t() @ left)[:number]
         ctx.save_for_backward(grad_question, grad_candidate)
         return loss
 

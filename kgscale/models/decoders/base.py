@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kgscale.errors import ConfigError
+from kgscale.kernels.products import factor
 from kgscale.types import Candidates, Questions, RelationVectors, Scores
 
 RELATION_SCALE: Final = 0.1
@@ -125,7 +126,8 @@ class ProductDecoder(Decoder):
     def compare(
         self, query: Questions, candidate: Candidates, *, dtype: torch.dtype = torch.float32
     ) -> Scores:
-        return (query.to(dtype) @ candidate.to(dtype).t()).float()
+        scores = (factor(query, dtype) @ factor(candidate, dtype).t()).float()
+        return scores[: query.shape[0], : candidate.shape[0]]
 
     @property
     def is_product(self) -> bool:
