@@ -147,6 +147,7 @@ def test_coverage_is_reported() -> None:
     [
         ({"size": 1}, r"strategy\.size needs an int of at least 2"),
         ({"visits": 0}, r"strategy\.visits needs a positive int"),
+        ({"lost": 1.0}, r"strategy\.lost needs a chance in \[0, 1\)"),
         ({"reserved": 1.1}, r"strategy\.reserved needs a share"),
         ({"restart": 1.0}, r"strategy\.restart needs a chance"),
         ({"tolerance": 0.0}, r"strategy\.tolerance needs a number in \(0, 1\)"),
