@@ -13,8 +13,9 @@ import pyarrow as pa
 from kgscale.data.audit import Audit
 from kgscale.data.files import DataFile
 from kgscale.data.labels import LabelFile
-from kgscale.data.matrices import Matrix, open_npy, open_npz
+from kgscale.data.matrices import DenseMatrix, Matrix, open_npy, open_npz
 from kgscale.data.number_tables import read_numbers
+from kgscale.data.spool import Array
 from kgscale.data.tables import Format, read_rows
 from kgscale.errors import ConfigError, DataError
 
@@ -41,6 +42,21 @@ class Features(Protocol):
     def open(self, scratch: Path, add: Callable[[pa.Array], None]) -> Matrix:
         """The matrix; ``add`` gets the keys of its rows, in order; ``scratch`` is to be made."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberedFeatures:
+    """A row for each entity of a type whose entities are numbers, in their order."""
+
+    path: Path
+    type: str
+    load: Callable[[Path], Array]
+    """The numbers; what cannot be mapped is copied to the path that is given."""
+
+    def open(self, scratch: Path, add: Callable[[pa.Array], None]) -> Matrix:
+        """The matrix; its rows need no keys."""
+        scratch.mkdir()
+        return DenseMatrix(self.path, self.load(scratch / "rows.raw"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,7 +67,7 @@ class HumanPhenotypeOntology:
     def _settings(self) -> list[Any]:
         return [READER, self.split.seed, list(self.split.ratio)]
 
-    def read(self, audit: Audit) -> Reading:
+    def read(self, audit: Audit, scratch: Path) -> Reading:
         """Facts stream; the names seen on the way are ready when they are used up."""
         names: defaultdict[str, Counter[str]] = defaultdict(Counter)
         return Reading(facts=_facts(audit, names), entities=_labels(names))

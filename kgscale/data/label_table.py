@@ -88,10 +88,10 @@ class NodeLabelTable:
     @property
     def size(self) -> int:
         """Pairs of an entity and a label."""
-        return self._count("SELECT count(*) FROM numbered")
+        return self._count("SELECT count(label_id) FROM numbered")
 
     def rows(self) -> Iterator[pa.RecordBatch]:
-        """Entity, label and split, in the order of ids."""
+        """Entity, label (null: none of them) and split, in the order of ids."""
         yield from self.database.stream(
             "SELECT id, label_id, split FROM numbered ORDER BY id, label_id"
         )
@@ -139,7 +139,7 @@ class NodeLabelTable:
         return f"{self.files[file]} line {line}"
 
     def _refuse_rare(self, *, drop: bool) -> None:
-        rare = "SELECT label FROM named GROUP BY label HAVING count(*) = 1"
+        rare = "SELECT label FROM named GROUP BY label HAVING count(label) = 1"
         count = self._count(f"SELECT count(*) FROM ({rare})")
         if drop:
             self.left_out.rare_labels = count
@@ -158,7 +158,8 @@ class NodeLabelTable:
 
     def _number(self) -> None:
         """Labels in the order of their bytes, or of their values if all are whole numbers."""
-        names = [name for (name,) in self.database.run("SELECT DISTINCT label FROM named")]
+        named = self.database.run("SELECT DISTINCT label FROM named WHERE label IS NOT NULL")
+        names = [name for (name,) in named]
         if not names:
             where = ", ".join(self.files) or "data.labels"
             raise DataError(
@@ -177,7 +178,7 @@ class NodeLabelTable:
         with self.database.view("label_name", table):
             self.database.run(
                 """CREATE TABLE numbered AS SELECT id, label_id, split
-                FROM named JOIN label_name USING (label)"""
+                FROM named LEFT JOIN label_name USING (label)"""
             )
 
     def _reasons(self) -> str:

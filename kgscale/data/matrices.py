@@ -177,12 +177,16 @@ def _mapped(path: Path, file: Path) -> Array:
     return array
 
 
+def map_npy(path: Path) -> Array:
+    return _mapped(path, path)
+
+
 def open_npy(path: Path) -> DenseMatrix:
-    return DenseMatrix(path, _mapped(path, path))
+    return DenseMatrix(path, map_npy(path))
 
 
-def open_npz(path: Path, scratch: Path) -> Matrix:
-    """One dense array under any name, or the parts of a sparse matrix; unpacked, then mapped."""
+def unpack_npz(path: Path, scratch: Path) -> dict[str, Array]:
+    """The arrays of a file by name; unpacked to ``scratch``, then mapped."""
     with _reading(path):
         if not zipfile.is_zipfile(path):
             raise DataError(f"{path} is not an .npz file: write it with numpy.savez")
@@ -191,10 +195,15 @@ def open_npz(path: Path, scratch: Path) -> Matrix:
             for at, name in enumerate(names):
                 with archive.open(name) as packed, (scratch / f"{at}.npy").open("wb") as plain:
                     shutil.copyfileobj(packed, plain, 1 << 20)
-    arrays = {
+    return {
         name.removesuffix(".npy"): _mapped(path, scratch / f"{at}.npy")
         for at, name in enumerate(names)
     }
+
+
+def open_npz(path: Path, scratch: Path) -> Matrix:
+    """One dense array under any name, or the parts of a sparse matrix."""
+    arrays = unpack_npz(path, scratch)
     if "format" in arrays:
         return _sparse(path, arrays)
     if len(arrays) != 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -26,6 +27,7 @@ class NodeLabelRows:
 
     key: pa.Array
     label: pa.Array
+    """Null: the key is in the split, and has none of the labels."""
     split: NDArray[np.uint8]
     """Its place in ``SPLITS``; ``OPEN`` if it is still to be made, ``NO_SPLIT`` to leave it out."""
     file: str
@@ -105,6 +107,36 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """Numbers of entities, a row for each question: ``number[i] + start[i]`` among all."""
+
+    number: NDArray[np.integer]
+    """``[question, candidate]``, perhaps mapped."""
+    start: NDArray[np.int64] | int = 0
+
+    def rows(self, first: int, last: int) -> NDArray[np.int64]:
+        start = self.start if isinstance(self.start, int) else self.start[first:last, None]
+        return self.number[first:last].astype(np.int64) + start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a benchmark asks of a split, in its own order; entities are numbers among all."""
+
+    split: str
+    head: NDArray[np.integer]
+    """For questions about entities alone, these."""
+    relation: pa.Array | None = None
+    """Keys; ``None`` if entities alone are asked about."""
+    tail: NDArray[np.integer] | None = None
+    """``None`` where the benchmark keeps the answers."""
+    head_negative: Candidates | None = None
+    tail_negative: Candidates | None = None
+    other: tuple[NDArray[np.integer], NDArray[np.integer]] | None = None
+    """Heads and tails of pairs that are not joined, the rivals of all questions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """One pass over a source; consume ``facts`` first, then what is said about their keys."""
 
@@ -117,6 +149,8 @@ class Reading:
     label_rule: LabelRule | None = None
     """How node labels are checked and divided; ``None``: there are none."""
     features: Sequence[Features] = ()
+    asked: Iterator[Asked] = field(default_factory=lambda: iter(()))
+    """Of ``numbered`` entities; consume it after the facts."""
 
 
 @runtime_checkable
@@ -142,6 +176,9 @@ class Source(Protocol):
         """
         ...
 
-    def read(self, audit: Audit) -> Reading:
-        """Start a pass; what is refused or noteworthy goes to ``audit``."""
+    def read(self, audit: Audit, scratch: Path) -> Reading:
+        """Start a pass; what is refused or noteworthy goes to ``audit``.
+
+        ``scratch`` is an empty directory for what must be unpacked; it lasts as long as the pass.
+        """
         ...

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from kgscale.data.academic import Academic
@@ -97,7 +98,7 @@ class SyntheticGraph:
         more = asdict(self.label_rule) if isinstance(self.graph, Academic) else None
         return [READER, self.name, asdict(self.graph), asdict(self.split), more]
 
-    def read(self, audit: Audit) -> Reading:
+    def read(self, audit: Audit, scratch: Path) -> Reading:
         audit.note(f"planted truth: nothing can be expected to exceed {self.ceiling:.6f}")
         facts, entities = read_links(self.graph.links(), audit), self.graph.entities()
         if isinstance(self.graph, PlantedRules):

@@ -195,7 +195,7 @@ class TripleFiles:
             **{f"features/{at}": file for at, file in enumerate(self.features)},
         }
 
-    def read(self, audit: Audit) -> Reading:
+    def read(self, audit: Audit, scratch: Path) -> Reading:
         return Reading(
             facts=self._facts(audit),
             entities=self._entities(audit),

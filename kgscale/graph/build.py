@@ -22,6 +22,7 @@ from kgscale.data.source import SPLITS, Reading, Source
 from kgscale.data.splits import TRAIN
 from kgscale.data.spool import Array, Spool
 from kgscale.data.vocabulary import Vocabulary
+from kgscale.graph.asked import write_questions
 from kgscale.graph.catalog import write_classes, write_entities, write_relations
 from kgscale.graph.compress import REPEATED, Direction, Mask, split_of, write_adjacency
 from kgscale.graph.facts import assign, by_tail, encode, sort_facts, unseen_in_train
@@ -65,7 +66,7 @@ def build(
 
 def _build(source: Source, directory: Path, shop: Workshop, audit: Audit) -> Built:
     content = ContentHash()
-    slots, reading = encode(source, audit, shop)
+    slots, reading, asked = encode(source, audit, shop)
     audit.tell(f"numbering the entities of {slots.size:,} triples")
     shop.entities.number()
     shop.relations.number()
@@ -73,6 +74,9 @@ def _build(source: Source, directory: Path, shop: Workshop, audit: Audit) -> Bui
     types = write_entities(directory, shop.entities, content)
     classes = write_classes(directory, shop.entities, types, content)
     described = _describe(directory, reading, types, shop, content, audit)
+    if asked:
+        audit.tell("writing what the benchmark asks")
+        described["asked"] = write_questions(directory, asked, shop, content)
     own_labels = _own_labels(reading, shop)
     shop.keys.close()
     audit.tell(f"sorting {slots.size:,} triples")

@@ -16,6 +16,7 @@ from kgscale.data.splits import TEST, TRAIN, VALID, Columns, Division, SplitRule
 from kgscale.data.spool import Array, Spool
 from kgscale.data.vocabulary import id_type
 from kgscale.errors import DataError
+from kgscale.graph.asked import Waiting, encode_relations
 from kgscale.graph.compress import REPEATED, split_of
 from kgscale.graph.workshop import CODES, OPEN, TRIPLE, Workshop
 
@@ -31,10 +32,12 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
             yield item
 
 
-def encode(source: Source, audit: Audit, shop: Workshop) -> tuple[Spool, Reading]:
+def encode(source: Source, audit: Audit, shop: Workshop) -> tuple[Spool, Reading, list[Waiting]]:
     """Facts by slot, as they come; what is said about keys goes to the vocabularies."""
     slots = Spool(shop.scratch, "slot", {**dict.fromkeys(TRIPLE, np.uint32), "split": np.uint8})
-    reading = source.read(audit)
+    unpacked = shop.scratch / "unpacked"
+    unpacked.mkdir()
+    reading = source.read(audit, unpacked)
     if reading.numbered is not None:
         shop.entities.declare(reading.numbered)
     # Reading and relations take about as long as entities: two threads keep pace.
@@ -48,13 +51,14 @@ def encode(source: Source, audit: Audit, shop: Workshop) -> tuple[Spool, Reading
         )
         if isinstance(facts, Facts) and facts.node_labels is not None:
             shop.labels.add(facts.node_labels)
+    asked = encode_relations(reading.asked, shop)
     for labels in reading.entities:
         shop.entities.label(labels)
     for labels in reading.relations:
         shop.relations.label(labels)
     for rows in reading.node_labels:
         shop.labels.add(rows)
-    return slots, reading
+    return slots, reading, asked
 
 
 def sort_facts(slots: Spool, shop: Workshop) -> tuple[Spool, dict[str, int]]:

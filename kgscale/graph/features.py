@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from kgscale.data.features import Features
+from kgscale.data.features import Features, NumberedFeatures
 from kgscale.data.matrices import Matrix, Place, narrow
 from kgscale.data.spool import Array, NpyWriter
 from kgscale.errors import ConfigError, DataError
@@ -106,8 +106,21 @@ def _open(files: Sequence[Features], types: list[dict[str, Any]], shop: Workshop
     starts, matrices = [0], []
     for at, file in enumerate(files):
         matrices.append(file.open(_copies(shop, at), add))
+        if isinstance(file, NumberedFeatures):
+            rows += _whole_type(file, len(matrices[-1]), types)
         starts.append(rows)
     return Opened(files=files, matrices=matrices, starts=np.array(starts))
+
+
+def _whole_type(file: NumberedFeatures, rows: int, types: list[dict[str, Any]]) -> int:
+    """``rows``, if there is one for each entity."""
+    kind = next(kind for kind in types if kind["name"] == file.type)
+    if rows != kind["stop"] - kind["start"]:
+        raise DataError(
+            f"{file.path} has {rows:,} rows for {kind['stop'] - kind['start']:,} entities: "
+            "download it again"
+        )
+    return rows
 
 
 def _copies(shop: Workshop, number: int) -> Path:
@@ -134,6 +147,10 @@ def _rows_of_entities(opened: Opened, types: list[dict[str, Any]], shop: Worksho
         found[batch["id"].to_numpy()] = batch["row"].to_numpy()
     for at, file in enumerate(opened.files):
         start, stop = int(opened.starts[at]), int(opened.starts[at + 1])
+        if isinstance(file, NumberedFeatures):
+            first = next(kind["start"] for kind in types if kind["name"] == file.type)
+            found[first : first + stop - start] = np.arange(start, stop)
+            continue
         mine = np.flatnonzero((found >= start) & (found < stop))
         if not len(mine):
             raise DataError(_strangers(file, start, shop))

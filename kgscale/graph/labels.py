@@ -39,8 +39,9 @@ class NodeLabels:
 
     @property
     def multi(self) -> bool:
-        """Whether some entity has several labels."""
-        return bool((self.indptr.diff() > 1).any())
+        """Whether some entity has several labels, or is in a split with none."""
+        degree = self.indptr.diff()
+        return bool(((degree > 1) | (self.split != UNLABELLED) & (degree == 0)).any())
 
     def of(self, split: str) -> tuple[Tensor, Tensor]:
         """Labelled entities of a split, ascending, and the class of each.
@@ -76,14 +77,15 @@ def write_labels(
     counts = np.zeros((len(table.names), len(SPLITS)), np.int64)
     writer = NpyWriter(directory / ARRAYS[1], np.int32, table.size)
     for batch in table.rows():
+        split[batch["id"].to_numpy()] = batch["split"].to_numpy()
+        batch = batch.filter(batch["label_id"].is_valid())
         entity, label_id, code = (column.to_numpy() for column in batch.columns)
         np.add.at(degree, entity + 1, 1)
-        split[entity] = code
         np.add.at(counts, (label_id, code), 1)
         writer.append(label_id)
         content.add("label/id", label_id)
     writer.finish()
-    several = bool(degree.max() > 1)
+    several = bool(degree.max() > 1 or ((split != UNLABELLED) & (degree[1:] == 0)).any())
     indptr = np.cumsum(degree)
     np.save(directory / ARRAYS[0], indptr)
     np.save(directory / ARRAYS[2], split)

@@ -22,6 +22,7 @@ from kgscale.data.audit import Audit, Tell, silent
 from kgscale.data.source import SPLITS, Source
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.adjacency import Adjacency
+from kgscale.graph.asked import Questions, open_questions
 from kgscale.graph.build import build
 from kgscale.graph.catalog import EntityType
 from kgscale.graph.features import open_features
@@ -138,6 +139,11 @@ class GraphStore:
         """A row per entity of a storage type, by its place in ``types``; not all have any."""
         told = self.manifest["counts"].get("features", {"matrices": []})
         return open_features(self.path, told["matrices"])
+
+    def asked(self, split: str) -> Questions | None:
+        """What a benchmark asks of a split, in its own order, with its own candidates."""
+        names = self.manifest["counts"].get("asked", {}).get(split)
+        return None if names is None else open_questions(self.path, split, names)
 
     def derived(
         self, kind: str, settings: Mapping[str, Any], write: Callable[[Path], None]

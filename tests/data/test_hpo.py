@@ -23,7 +23,7 @@ Graph = tuple[set[Triple], Labels]
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
-    reading = HumanPhenotypeOntology().read(Audit())
+    reading = HumanPhenotypeOntology().read(Audit(), Path())
     facts = {
         triple
         for chunk in reading.facts

@@ -27,7 +27,7 @@ def listed(rows: NodeLabelRows) -> list[Row]:
 
 
 def labels_of(audit: Audit | None = None, **settings: Any) -> list[Row]:
-    reading = TripleFiles(**settings).read(audit or Audit())
+    reading = TripleFiles(**settings).read(audit or Audit(), Path())
     found = [facts.node_labels for facts in reading.facts if facts.node_labels]
     return [row for rows in [*found, *reading.node_labels] for row in listed(rows)]
 

@@ -56,7 +56,7 @@ Triple = tuple[str, str, str]
 
 
 def facts_of(audit: Audit | None = None, **settings: Any) -> list[Triple]:
-    reading = RdfFiles(**settings).read(audit or Audit())
+    reading = RdfFiles(**settings).read(audit or Audit(), Path())
     return [
         (head, relation.removeprefix("http://x/"), tail)
         for facts in reading.facts
@@ -67,7 +67,7 @@ def facts_of(audit: Audit | None = None, **settings: Any) -> list[Triple]:
 
 
 def said(**settings: Any) -> list[tuple[str, str | None, str | None]]:
-    reading = RdfFiles(**settings).read(Audit())
+    reading = RdfFiles(**settings).read(Audit(), Path())
     for _ in reading.facts:
         pass
     return [
@@ -128,7 +128,7 @@ def test_blank_nodes_belong_to_their_file(tmp_path: Path) -> None:
 
 def test_labels_of_a_relation_may_be_literals(tmp_path: Path) -> None:
     path = write(tmp_path / "x.ttl", TURTLE.encode())
-    reading = RdfFiles(path=path, label_relation="http://x/age").read(Audit())
+    reading = RdfFiles(path=path, label_relation="http://x/age").read(Audit(), Path())
     rows = [facts.node_labels for facts in reading.facts if facts.node_labels is not None]
     assert [(row.key.to_pylist(), row.label.to_pylist()) for row in rows] == [
         (["http://x/a"], ["5"])

@@ -39,7 +39,7 @@ def rules(**settings: Any) -> PlantedRules:
 
 def by_split(**settings: Any) -> dict[str, list[Triple]]:
     found = defaultdict(list)
-    for facts in SyntheticGraph(**settings).read(Audit()).facts:
+    for facts in SyntheticGraph(**settings).read(Audit(), Path()).facts:
         columns = facts.head.to_pylist(), facts.relation.to_pylist(), facts.tail.to_pylist()
         found[facts.split] += list(zip(*columns, strict=True))
     return found
@@ -243,7 +243,7 @@ def test_the_source_tells_its_truth() -> None:
     assert "0.9062" in SyntheticGraph().describe()
     assert "95.0%" in SyntheticGraph(kind="rules").describe()
     audit = Audit()
-    SyntheticGraph().read(audit)
+    SyntheticGraph().read(audit, Path())
     assert audit.notes == ["planted truth: nothing can be expected to exceed 0.906250"]
 
 

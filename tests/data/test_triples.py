@@ -26,7 +26,7 @@ def read(audit: Audit | None = None, **settings: Any) -> list[tuple[str, str, st
     source = TripleFiles(**settings)
     return [
         (facts.split, *row)
-        for facts in source.read(audit or Audit()).facts
+        for facts in source.read(audit or Audit(), Path()).facts
         for row in zip(
             *(c.to_pylist() for c in (facts.head, facts.relation, facts.tail)), strict=True
         )
@@ -34,7 +34,7 @@ def read(audit: Audit | None = None, **settings: Any) -> list[tuple[str, str, st
 
 
 def read_all(**settings: Any) -> None:
-    reading = TripleFiles(**settings).read(Audit())
+    reading = TripleFiles(**settings).read(Audit(), Path())
     list(reading.facts)
     list(reading.entities)
 
@@ -139,7 +139,7 @@ def test_names_and_classes(tmp_path: Path) -> None:
         names={"path": str(tmp_path / "names.tsv"), "columns": ["entity", "name"]},
         classes={"path": str(tmp_path / "classes.csv"), "separator": " "},
     )
-    names, classes = source.read(Audit()).entities
+    names, classes = source.read(Audit(), Path()).entities
     assert names.name is not None
     assert dict(zip(names.key.to_pylist(), names.name.to_pylist(), strict=True)) == {
         "a": "Anna",
@@ -299,7 +299,7 @@ def test_a_line_too_long_is_rejected_like_any_other(
     audit = Audit()
     found = [
         row
-        for facts in TripleFiles(path=path, max_rejected=1).read(audit).facts
+        for facts in TripleFiles(path=path, max_rejected=1).read(audit, Path()).facts
         for row in facts.head.to_pylist()
     ]
     assert len(found) == 2 * len(ROWS)

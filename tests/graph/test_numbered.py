@@ -39,7 +39,7 @@ class NumberedTriples:
     def stamp(self) -> tuple[str, float]:
         return self.digest(), 0.0
 
-    def read(self, audit: Audit) -> Reading:
+    def read(self, audit: Audit, scratch: Path) -> Reading:
         return Reading(
             facts=self._facts(), numbered=Numbered(self.sizes), entities=iter(self._labels())
         )
