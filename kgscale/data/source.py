@@ -149,6 +149,8 @@ class Reading:
     label_rule: LabelRule | None = None
     """How node labels are checked and divided; ``None``: there are none."""
     features: Sequence[Features] = ()
+    benchmark: str | None = None
+    """The name under which OGB measures it."""
     asked: Iterator[Asked] = field(default_factory=lambda: iter(()))
     """Of ``numbered`` entities; consume it after the facts."""
 

@@ -77,6 +77,8 @@ def _build(source: Source, directory: Path, shop: Workshop, audit: Audit) -> Bui
     if asked:
         audit.tell("writing what the benchmark asks")
         described["asked"] = write_questions(directory, asked, shop, content)
+    if reading.benchmark is not None:
+        described["benchmark"] = reading.benchmark
     own_labels = _own_labels(reading, shop)
     shop.keys.close()
     audit.tell(f"sorting {slots.size:,} triples")

@@ -140,6 +140,12 @@ class GraphStore:
         told = self.manifest["counts"].get("features", {"matrices": []})
         return open_features(self.path, told["matrices"])
 
+    @property
+    def benchmark(self) -> str | None:
+        """The name under which OGB measures what is learned from it."""
+        name: str | None = self.manifest["counts"].get("benchmark")
+        return name
+
     def asked(self, split: str) -> Questions | None:
         """What a benchmark asks of a split, in its own order, with its own candidates."""
         names = self.manifest["counts"].get("asked", {}).get(split)

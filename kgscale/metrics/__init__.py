@@ -4,9 +4,10 @@ from typing import Final
 
 _WORDS: Final = {
     "mrr": "MRR",
-    "hits@1": "Hits@1",
-    "hits@3": "Hits@3",
-    "hits@10": "Hits@10",
+    "mrr@10": "MRR@10",
+    **{f"hits@{k}": f"Hits@{k}" for k in (1, 3, 10, 20, 50, 100)},
+    "acc": "accuracy",
+    "rocauc": "ROC-AUC",
     "micro_f1": "micro F1",
     "macro_f1": "macro F1",
     "average_precision": "average precision",

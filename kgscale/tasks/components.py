@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from kgscale.data.hpo import HumanPhenotypeOntology
+from kgscale.data.ogb.source import OgbDataSet
 from kgscale.data.rdf import RdfFiles
 from kgscale.data.synthetic import SyntheticGraph
 from kgscale.data.triples import TripleFiles
@@ -29,7 +30,7 @@ from kgscale.tasks.schema import check_arguments
 from kgscale.training.optimizers import VectorOptimizer
 
 GROUPS: Final[dict[str, tuple[type, ...]]] = {
-    "data": (HumanPhenotypeOntology, RdfFiles, SyntheticGraph, TripleFiles),
+    "data": (HumanPhenotypeOntology, OgbDataSet, RdfFiles, SyntheticGraph, TripleFiles),
     "strategy": (
         NeighborStrategy,
         ClusterStrategy,

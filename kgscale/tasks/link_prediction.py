@@ -11,6 +11,7 @@ from kgscale.errors import ConfigError
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.store import GraphStore
 from kgscale.inference.evaluate import RankReport, evaluate, model_ranker
+from kgscale.inference.official import measure_links
 from kgscale.inference.popularity import popularity_ranker
 from kgscale.inference.predict import Prediction, VectorPredictor, table
 from kgscale.sampling.base import Strategy
@@ -23,6 +24,7 @@ from kgscale.tasks.schema import from_settings
 from kgscale.tasks.settings import PenaltySettings, RunSettings
 from kgscale.tasks.training import Training
 from kgscale.training.link import LinkPrediction
+from kgscale.types import Triples
 
 
 class LinkTraining(Training):
@@ -80,6 +82,7 @@ class LinkTraining(Training):
 
     def tell(self, results: Mapping[str, Any]) -> None:
         self.console.print(show.outcome(results))
+        self.tell_official(results)
         self.tell_strategy(results)
         if self.predictions:
             found = table(self.predictions, self.store)
@@ -96,13 +99,14 @@ class LinkTraining(Training):
                 report = self._rank(split, metrics)
             file = self.directory / f"evaluation-{split}.json"
             write_json(file, show.evaluation_content(split, report, relations))
+        self.measure_officially(metrics)
         with show.busy(self.console, "ranking by popularity"):
             popularity = popularity_ranker(
                 self.store.adjacency(),
                 KnownFacts(self.store.adjacency(known=True)),
                 memory=self.settings.memory,
             )
-            baseline = evaluate(popularity, self.store.triples(splits[-1]), self.store.adjacency())
+            baseline = evaluate(popularity, self.triples(splits[-1]), self.store.adjacency())
         metrics["baseline"] = {"popularity": baseline.overall(), "split": splits[-1]}
 
     def _rank(self, split: str, metrics: dict[str, Any]) -> RankReport:
@@ -113,9 +117,31 @@ class LinkTraining(Training):
             KnownFacts(self.store.adjacency(known=True)),
             memory=self.settings.memory,
         )
-        report = evaluate(ranker, self.store.triples(split), self.store.adjacency())
+        report = evaluate(ranker, self.triples(split), self.store.adjacency())
         metrics[split] = report.overall()
         return report
+
+    @property
+    def measured_splits(self) -> list[str]:
+        """Without those of which nothing is known, as a benchmark keeps its answers."""
+        return [split for split in super().measured_splits if self.store.num_triples[split]]
+
+    def triples(self, split: str) -> Triples:
+        """Those that are ranked among all entities."""
+        return some_of(self.store.triples(split), self.settings.evaluation.measure_on)
+
+    def official(self, benchmark: str, split: str) -> dict[str, float]:
+        asked = self.store.asked(split)
+        if asked is None:
+            return {}
+        return measure_links(
+            benchmark,
+            asked,
+            self.predictor.vectors,
+            self.predictor.decoder,
+            KnownFacts(self.store.adjacency()),
+            memory=self.settings.memory,
+        )
 
     def answer(self) -> None:
         wanted = self.settings.predictions

@@ -10,7 +10,14 @@ import torch
 
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.store import GraphStore
-from kgscale.inference.classify import Labeller, class_metrics, evaluate_nodes, majority_logits
+from kgscale.inference.classify import (
+    Labeller,
+    class_metrics,
+    evaluate_nodes,
+    logits_of,
+    majority_logits,
+)
+from kgscale.inference.official import measure_nodes
 from kgscale.sampling.base import Strategy
 from kgscale.sampling.questions import NodeQuestions
 from kgscale.tasks import show
@@ -90,11 +97,20 @@ class NodeTraining(Training):
             metrics[split] = evaluate_nodes(self.labeller.vectors, self.labeller.head, node, label)
             content = show.node_evaluation_content(split, metrics[split])
             write_json(self.directory / f"evaluation-{split}.json", content)
+        self.measure_officially(metrics)
         _, train = labels.of("train")
         node, label = labels.of(splits[-1])
         constant = majority_logits(train, num_classes=len(labels.names))
         found = class_metrics(constant.expand(len(node), -1), label)
         metrics["baseline"] = {"majority": found, "split": splits[-1]}
+
+    def official(self, benchmark: str, split: str) -> dict[str, float]:
+        labeller = self.labeller
+        node, label = labeller.labels.of(split)
+        if not len(node):
+            return {}
+        logits = torch.cat(list(logits_of(labeller.vectors, labeller.head, node)))
+        return measure_nodes(benchmark, logits, label, labeller.labels.names)
 
     def answer(self) -> None:
         if not self.settings.predictions.count:
@@ -106,6 +122,7 @@ class NodeTraining(Training):
 
     def tell(self, results: Mapping[str, Any]) -> None:
         self.console.print(show.node_outcome(results))
+        self.tell_official(results)
         self.tell_strategy(results)
         count = self.settings.predictions.count
         if results["status"] == "done" and count:

@@ -150,9 +150,13 @@ class PathTraining(LinkTraining):
             rest=self.rest,
             blend=self.settings.evaluation.blend,
         )
-        report = evaluate(ranker, self.store.triples(split), self.store.adjacency())
+        report = evaluate(ranker, self.triples(split), self.store.adjacency())
         metrics[split] = {**report.overall(), **ranker.report()}
         return report
+
+    def official(self, benchmark: str, split: str) -> dict[str, float]:
+        """A benchmark's candidates are scored by vectors, which a reasoner has not."""
+        return {}
 
     @cached_property
     def rest(self) -> Rest | None:

@@ -53,6 +53,8 @@ class StoreSettings:
 class EvaluationSettings:
     test: bool = False
     validate_on: int | None = None
+    measure_on: int | None = None
+    official: bool = True
     rest: str | None = None
     blend: float = 0.0
     memory: int = 256
@@ -61,8 +63,9 @@ class EvaluationSettings:
         at_least("evaluation.memory", self.memory, 1)
         if self.blend and self.rest is None:
             raise ConfigError("evaluation.blend is a weight of evaluation.rest: name a run there")
-        if self.validate_on is not None:
-            at_least("evaluation.validate_on", self.validate_on, 1)
+        for name in ("validate_on", "measure_on"):
+            if (number := getattr(self, name)) is not None:
+                at_least(f"evaluation.{name}", number, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from kgscale.data.audit import Tell, silent
+from kgscale.data.source import SPLITS
 from kgscale.graph.store import REJECTED, GraphStore
 from kgscale.inference.evaluate import RankReport
 from kgscale.metrics import word
@@ -156,6 +157,14 @@ def outcome(results: Mapping[str, Any]) -> Table:
     if baseline:
         table.add_row(baseline["split"], "popularity", *_numbers(baseline["popularity"]))
     return table
+
+
+def official(found: Mapping[str, Any]) -> Iterator[str]:
+    """A benchmark's own measure of each split."""
+    for split in SPLITS:
+        if found.get(split):
+            told = ", ".join(f"{word(name)} {value:.4f}" for name, value in found[split].items())
+            yield f"{split} by the rules of {found['benchmark']} (OGB's Evaluator): {told}"
 
 
 def coverage(split: str, found: Mapping[str, Any]) -> str:

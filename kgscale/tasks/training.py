@@ -7,6 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from kgscale.data.audit import Tell, silent
 from kgscale.data.source import Source
 from kgscale.graph.propagate import Propagation, propagate
 from kgscale.graph.store import GraphStore, prepare
+from kgscale.inference.official import check_evaluator
 from kgscale.models.registry import save_model
 from kgscale.sampling.base import Strategy
 from kgscale.tasks import show
@@ -113,6 +115,8 @@ class Training(ABC):
         for line in show.graph(self.store):
             show.sentence(self.console, line)
         self.check(self.store)
+        if self.benchmark is not None:
+            check_evaluator(self.benchmark)
 
     def _plan(self) -> None:
         """Settle the strategy; refuse what won't fit before it is begun, then propagate."""
@@ -182,6 +186,30 @@ class Training(ABC):
         made = self.store.derived_seconds.values()
         told = [seconds for seconds in made if seconds is not None]
         return round(sum(told, 0.0), 3) if len(told) == len(made) else None
+
+    @property
+    def benchmark(self) -> str | None:
+        """Under what name OGB measures the run, if it does."""
+        return self.store.benchmark if self.settings.evaluation.official else None
+
+    def measure_officially(self, metrics: dict[str, Any]) -> None:
+        """What OGB's Evaluator says of each split, beside our own metrics."""
+        if self.benchmark is None:
+            return
+        found: dict[str, Any] = {"benchmark": self.benchmark, "ogb": version("ogb")}
+        for split in self.measured_splits:
+            with show.busy(self.console, f"measuring {split} by the rules of {self.benchmark}"):
+                found[split] = self.official(self.benchmark, split)
+        metrics["official"] = found
+
+    @abstractmethod
+    def official(self, benchmark: str, split: str) -> dict[str, float]:
+        """Of a split; empty if the task has no such measure."""
+
+    def tell_official(self, results: Mapping[str, Any]) -> None:
+        found = results["metrics"].get("official")
+        for line in show.official(found) if found else ():
+            show.sentence(self.console, line)
 
     @property
     def measured_splits(self) -> list[str]:

@@ -81,6 +81,15 @@ def test_one_to_all_scores_equal_one_by_one_with_gradients(
 
 
 @each
+def test_own_candidates_are_scored_as_one_by_one(decoder: Decoder) -> None:
+    head, relation, _ = triples(decoder, 4)
+    own = torch.randn(4, 3, decoder.dim)
+    found = decoder.compare_own(decoder.query(head, relation), own)
+    expected = torch.stack([decoder(head, relation, tail) for tail in own.unbind(1)], dim=1)
+    torch.testing.assert_close(found, expected)
+
+
+@each
 def test_symmetry_is_as_declared(decoder: Decoder) -> None:
     head, relation, tail = triples(decoder, 4)
     same = torch.allclose(decoder(head, relation, tail), decoder(tail, relation, head))

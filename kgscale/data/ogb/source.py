@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,4 +90,4 @@ class OgbDataSet:
 
     def read(self, audit: Audit, scratch: Path) -> Reading:
         self.files()
-        return self.layout.read(audit, scratch)
+        return replace(self.layout.read(audit, scratch), benchmark=self.name)

@@ -89,6 +89,12 @@ class Decoder(nn.Module, ABC):
         false ties do no harm.
         """
 
+    @abstractmethod
+    def compare_own(
+        self, query: Questions, candidate: Float[Tensor, "query own dim"]
+    ) -> Float[Tensor, "query own"]:
+        """Scores of every query against candidates of its own."""
+
     @property
     def is_product(self) -> bool:
         """Whether ``compare`` is the plain matrix product, which some losses can fuse."""
@@ -128,6 +134,11 @@ class ProductDecoder(Decoder):
     ) -> Scores:
         scores = (factor(query, dtype) @ factor(candidate, dtype).t()).float()
         return scores[: query.shape[0], : candidate.shape[0]]
+
+    def compare_own(
+        self, query: Questions, candidate: Float[Tensor, "query own dim"]
+    ) -> Float[Tensor, "query own"]:
+        return (candidate @ query[:, :, None])[..., 0]
 
     @property
     def is_product(self) -> bool:

@@ -80,6 +80,11 @@ class DistanceDecoder(Decoder):
             return -root(self.squares(query, candidate))
         return in_parts(self._far, query, candidate)
 
+    def compare_own(
+        self, query: Questions, candidate: Float[Tensor, "query own dim"]
+    ) -> Float[Tensor, "query own"]:
+        return -self.length(self.difference(query[:, None], candidate))
+
     def _far(self, query: Questions, candidate: Candidates) -> Scores:
         return -self.length(self.difference(query[:, None], candidate[None]))
 
