@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from kgscale.data.audit import Audit
+from kgscale.data.audit import Audit, Tell
 from kgscale.data.features import Features
 from kgscale.data.splits import LabelRule, SplitRule
 
@@ -183,4 +183,17 @@ class Source(Protocol):
 
         ``scratch`` is an empty directory for what must be unpacked; it lasts as long as the pass.
         """
+        ...
+
+
+@runtime_checkable
+class Fetched(Protocol):
+    """A data set that may have to be fetched first."""
+
+    def wanted(self) -> str | None:
+        """What would be fetched, and how large it is; nothing if all is there, or not allowed."""
+        ...
+
+    def fetch(self, tell: Tell) -> None:
+        """Fetch it, if it is wanted."""
         ...

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from kgscale.data.audit import Audit, Tell, silent
-from kgscale.data.source import SPLITS, Source
+from kgscale.data.source import SPLITS, Fetched, Source
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.asked import Questions, open_questions
@@ -213,6 +213,8 @@ def prepare(
 ) -> GraphStore:
     """Open the store of a source below ``root``, or build it there first."""
     root = Path(root)
+    if isinstance(source, Fetched):
+        source.fetch(tell)
     digest = digest_of(source, root)
     path = root / f"{source.name}-{digest[:16]}"
     if not path.exists():

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from kgscale.data.audit import Tell, silent
-from kgscale.data.source import Source
+from kgscale.data.source import Fetched, Source
 from kgscale.graph.propagate import Propagation, propagate
 from kgscale.graph.store import GraphStore, prepare
 from kgscale.inference.official import check_evaluator
@@ -110,6 +110,8 @@ class Training(ABC):
     def _ingest(self) -> None:
         source = build("data", self.settings.groups["data"])
         show.sentence(self.console, source.describe())
+        if isinstance(source, Fetched) and (wanted := source.wanted()):
+            show.sentence(self.console, wanted)
         with show.busy(self.console, "reading the graph") as tell:
             self.store = prepared(self.settings, tell=tell)
         for line in show.graph(self.store):

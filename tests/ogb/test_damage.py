@@ -41,7 +41,9 @@ def arrays(path: Path, **changed: Callable[[np.ndarray], object]) -> None:
 
 def test_no_folder(tmp_path: Path) -> None:
     source = OgbDataSet(benchmark="ogbn-arxiv", path=tmp_path)
-    with pytest.raises(DataError, match=r"ogbn_arxiv does not exist: download .*arxiv\.zip"):
+    with pytest.raises(
+        DataError, match=r"ogbn_arxiv does not exist: say data\.download=true to fetch .*arxiv\.zip"
+    ):
         prepare(source, tmp_path / "stores")
 
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kgscale.data.audit import Audit
+from kgscale.data.audit import Audit, Tell
 from kgscale.data.files import DataFile, stamp
 from kgscale.data.ogb.benchmarks import find_benchmark
+from kgscale.data.ogb.download import Download
 from kgscale.data.ogb.large import Mag240m, Wikikg90mv2
 from kgscale.data.ogb.layout import Layout
 from kgscale.data.ogb.links import Pairs, RankedPairs, Triples, TypedTriples
@@ -37,7 +38,15 @@ LAYOUTS: dict[str, type[Layout]] = {
 class OgbDataSet:
     """A data set of the Open Graph Benchmark (Hu et al. 2020) with its own split."""
 
-    def __init__(self, *, benchmark: str, path: str | Path = "dataset", names: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        benchmark: str,
+        path: str | Path = "dataset",
+        names: bool = True,
+        download: bool = False,
+        url: str | None = None,
+    ) -> None:
         self.benchmark = find_benchmark(benchmark)
         self.root = Path(path).expanduser()
         self.name = self.benchmark.name
@@ -45,6 +54,20 @@ class OgbDataSet:
         self.layout = LAYOUTS[self.benchmark.layout](
             benchmark=self.benchmark, folder=self.root / self.benchmark.folder, names=names
         )
+
+        self.allowed = download
+        self.download = Download(url=url or self.benchmark.url, folder=self.layout.folder)
+
+    def wanted(self) -> str | None:
+        return self.download.describe() if self._missing else None
+
+    def fetch(self, tell: Tell) -> None:
+        if self._missing:
+            self.download.run(tell)
+
+    @property
+    def _missing(self) -> bool:
+        return self.allowed and not self.layout.folder.exists()
 
     def describe(self) -> str:
         return (
@@ -57,20 +80,18 @@ class OgbDataSet:
         folder, release = self.layout.folder, self.benchmark.release
         if not folder.is_dir():
             raise DataError(
-                f"{folder} does not exist: download and unpack {self.benchmark.url} there, or "
-                f"point data.path at the folder that holds {folder.name}"
+                f"{folder} does not exist: say data.download=true to fetch {self.download.url}, "
+                f"or point data.path at the folder that holds {folder.name}"
             )
         if not (folder / f"RELEASE_v{release}.txt").is_file():
             found = ", ".join(path.name for path in folder.glob("RELEASE*")) or "none"
             raise DataError(
                 f"{folder} has no RELEASE_v{release}.txt (found: {found}): it is of another "
-                f"release; remove it and download {self.benchmark.url}"
+                f"release; remove it and say data.download=true"
             )
         for path in self.layout.needed():
             if not path.is_file():
-                raise DataError(
-                    f"{path} is missing: unpack {self.benchmark.url} again, or download it anew"
-                )
+                raise DataError(f"{path} is missing: remove {folder} and say data.download=true")
         return self.layout.files()
 
     def digest(self) -> str:
