@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from rich.table import Table
 from kgscale.errors import ConfigError
 from kgscale.tasks import show
 from kgscale.tasks.directory import check_writable, write_json, write_predictions
+from kgscale.tasks.leaderboard import fields, run_directories, write_submissions
 from kgscale.tasks.runs import LinkRun, NodeRun, PathRun, Run, open_run
 from kgscale.tasks.schema import MIB, at_least, from_settings
 
@@ -64,6 +65,40 @@ class EvaluateSettings:
         at_least("memory", self.memory, 1)
         if self.blend and self.rest is None:
             raise ConfigError("blend is a weight of the scores of rest: name a run there")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaderboardSettings:
+    """``conf/leaderboard.yaml``."""
+
+    runs: str | Sequence[str] | None
+    method: str | None
+    output: str
+    memory: int
+
+    def __post_init__(self) -> None:
+        at_least("memory", self.memory, 1)
+        if not self.runs:
+            raise ConfigError("runs=DIR is missing: run directories of one recipe")
+
+
+def leaderboard(settings: Mapping[str, Any]) -> int:
+    """Print and write the fields of the form, and the files that OGB-LSC takes."""
+    asked = from_settings("", LeaderboardSettings, settings)
+    assert asked.runs is not None
+    runs = run_directories([asked.runs] if isinstance(asked.runs, str) else asked.runs)
+    found, console = fields(runs, method=asked.method), show.console()
+    directory = Path(asked.output).expanduser()
+    check_writable(directory, "choose another with output=DIR")
+    console.print(show.form(found))
+    for note in found["notes"]:
+        show.sentence(console, f"note: {note}")
+    write_json(directory / "leaderboard.json", found)
+    show.sentence(console, f"written: {directory / 'leaderboard.json'}")
+    if found["test"] is None:
+        for file in write_submissions(open_run(runs[0], memory=asked.memory * MIB), directory):
+            show.sentence(console, f"written: {file}")
+    return 0
 
 
 def predict(settings: Mapping[str, Any]) -> int:

@@ -24,6 +24,7 @@ VERBATIM: Final = ("entity", "head", "relation", "tail", "run", "output", "store
 """Keys whose value is taken to the letter: an entity may be called ``a, b (c)`` or ``null``."""
 PATHS: Final = (
     "root",
+    "runs",
     "store.root",
     "data.path",
     "data.names",

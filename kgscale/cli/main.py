@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ COMMANDS: Final = {
     "predict": "answer: run=DIR head=… relation=… k=10, or entity=… for its labels",
     "compare": "several strategies and seeds for equal time: a table, a CSV file and a picture",
     "tune": "search for settings by validation: trials=20, kept on disk (extra tune)",
+    "leaderboard": "what OGB's form asks for, from runs=DIR of one recipe; files for OGB-LSC",
     "doctor": "what is installed, what this machine can do, what is missing",
 }
 
@@ -156,20 +158,22 @@ def _train(arguments: list[str]) -> int:
         arguments = ["experiment=demo"]
     jobs = compose.sweep(arguments) if multirun else [arguments]
     # All are composed first: a mistake in the last should not cost the time of the others.
-    for settings in [compose.settings(job) for job in jobs]:
+    for job, settings in [(job, compose.settings(job)) for job in jobs]:
         if show:
             print(compose.as_yaml(settings), end="")
-        elif code := _train_one(settings):
+        elif code := _train_one(settings, f"# python -m kgscale {shlex.join(job)}\n"):
             return code
     return 0
 
 
-def _train_one(settings: dict[str, Any]) -> int:
+def _train_one(settings: dict[str, Any], told: str = "") -> int:
+    """``told``: how it was started, for the first line of the settings that the run keeps."""
     from kgscale.cli import compose
     from kgscale.tasks import show
     from kgscale.tasks.start import train
 
-    _, code = train(settings, config=compose.as_yaml(settings), console=show.console())
+    config = told + compose.as_yaml(settings)
+    _, code = train(settings, config=config, console=show.console())
     if code:
         _complain("interrupted; the run directory has the best checkpoint and the results so far")
     return code
@@ -185,6 +189,12 @@ def _predict(settings: dict[str, Any]) -> int:
     from kgscale.cli.answer import predict
 
     return predict(settings)
+
+
+def _leaderboard(settings: dict[str, Any]) -> int:
+    from kgscale.cli.answer import leaderboard
+
+    return leaderboard(settings)
 
 
 def _doctor(settings: dict[str, Any]) -> int:
@@ -207,5 +217,6 @@ def _take(arguments: list[str], *flag: str) -> bool:
 _RUN: Final[dict[str, Callable[[dict[str, Any]], int]]] = {
     "evaluate": _evaluate,
     "predict": _predict,
+    "leaderboard": _leaderboard,
     "doctor": _doctor,
 }

@@ -6,6 +6,7 @@ import csv
 import itertools
 import json
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -18,6 +19,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from kgscale.errors import ResourceError
 
@@ -120,6 +122,28 @@ def write_pieces(directory: Path, pieces: Iterable[Mapping[str, Sequence[Any]]])
 def versions() -> dict[str, str]:
     names = ("kgscale", "torch", "pytorch-lightning", "numba", "numpy", "pyarrow", "duckdb")
     return {name: metadata.version(name) for name in names}
+
+
+def hardware() -> dict[str, str]:
+    """Processor, cores, memory and accelerators, in words."""
+    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    # Not every system tells which cores a process may use.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "processor": _processor(),
+        "cores": f"{cores} cores",
+        "memory": f"{memory:.0f} GiB",
+        "accelerators": ", ".join(gpus),
+    }
+
+
+def _processor() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def revision() -> str | None:

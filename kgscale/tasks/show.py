@@ -167,6 +167,28 @@ def official(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"{split} by the rules of {found['benchmark']} (OGB's Evaluator): {told}"
 
 
+def form(found: Mapping[str, Any]) -> Table:
+    """The fields of OGB's form."""
+    table = _table(f"For the leaderboard of {found['dataset']}")
+    table.add_column("field", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    for name in ("test", "validation"):
+        spread = found[name]
+        told = (
+            "kept by OGB" if spread is None else f"{spread['mean']:.4f} ± {spread['deviation']:.4f}"
+        )
+        table.add_row(f"{name} {word(found['metric'])}", told)
+    hardware = found["hardware"]
+    table.add_row("runs", f"{found['runs']} (seeds {', '.join(map(str, found['seeds']))})")
+    table.add_row("method", found["method"])
+    table.add_row("parameters", f"{found['parameters']:,}")
+    table.add_row("hardware", ", ".join(str(value) for value in hardware.values() if value))
+    table.add_row("evaluator", found["evaluator"])
+    table.add_row("commit", found["revision"] or "unknown")
+    table.add_row("command", found["commands"][0])
+    return table
+
+
 def coverage(split: str, found: Mapping[str, Any]) -> str:
     """What share of answers a reasoner could find at all, and what another model's order adds."""
     text = f"{split}: {found['coverage']:.1%} of the answers lie in the subgraph of their head"

@@ -22,7 +22,7 @@ from kgscale.models.registry import save_model
 from kgscale.sampling.base import Strategy
 from kgscale.tasks import show
 from kgscale.tasks.components import build, component
-from kgscale.tasks.directory import revision, versions, write_json
+from kgscale.tasks.directory import hardware, revision, versions, write_json
 from kgscale.tasks.parts import GraphParts, stored_features
 from kgscale.tasks.plan.choose import Plan, make_plan
 from kgscale.tasks.settings import RunSettings
@@ -254,6 +254,7 @@ class Training(ABC):
             "threads": self.settings.trainer.threads * self.settings.trainer.devices,
             **self.usage.report(),
             "parameters": sum(p.numel() for p in self.module.model.parameters()),
+            "hardware": hardware(),
             "versions": versions(),
             "revision": revision(),
         }
