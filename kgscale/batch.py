@@ -206,6 +206,19 @@ class FeatureRows(Movable):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRows(Movable):
+    """What describes each entity of a batch that has no vector of its own."""
+
+    anchor: Int64[Tensor, "entity nearest"]
+    hop: Int64[Tensor, "entity nearest"]
+    relation: Int64[Tensor, "entity relations"]
+
+
+Given: TypeAlias = tuple[FeatureRows | TokenRows, ...]
+"""One for each storage type with features, in the order of the model's maps; tokens last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubgraphBatch(Movable):
     """A sampled subgraph and what is asked of it; indices are local.
 
@@ -224,8 +237,7 @@ class SubgraphBatch(Movable):
     hop_edges: tuple[int, ...]
     """In-edges of the entities within 0, 1, … hops, one number fewer than ``hop_size``."""
     query: Queries
-    features: tuple[FeatureRows, ...] = ()
-    """One for each storage type with features, in the order of the model's maps."""
+    features: Given = ()
     degree: Int[Tensor, " entity"] | None = None
     """In-edges that each entity has in the whole graph, hidden ones included."""
 

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from kgscale.batch import Block, FeatureRows
+from kgscale.batch import Block, Given
 from kgscale.graph.adjacency import Adjacency
-from kgscale.models.encoders.precomputed import MapEncoder
+from kgscale.models.encoders.precomputed import MapEncoder, only_features
 from kgscale.models.inputs import EntityInput
 from kgscale.models.link import LinkModel
 from kgscale.models.node import NodeModel
@@ -31,11 +31,11 @@ class GraphVectors:
     relation: RelationVectors
 
 
-Features = Callable[[Int64[Tensor, " entity"]], tuple[FeatureRows, ...]]
+Features = Callable[[Int64[Tensor, " entity"]], Given]
 """The given features of some entities."""
 
 
-def no_features(entity_id: Int64[Tensor, " entity"]) -> tuple[FeatureRows, ...]:
+def no_features(entity_id: Int64[Tensor, " entity"]) -> Given:
     return ()
 
 
@@ -117,7 +117,7 @@ def _mapped(
     """The vectors of an encoder that reads rows alone."""
     assert isinstance(model.encoder, MapEncoder)
     device = model.encoder.relation.device
-    given = tuple(part.to(device) for part in features(entity_id))
+    given = only_features(tuple(part.to(device) for part in features(entity_id)))
     return model.encoder.rows(model.inputs(entity_id.to(device)), given)
 
 

@@ -26,5 +26,4 @@ class GraphModel(nn.Module):
 
     def vectors(self) -> list[nn.Parameter]:
         """Dense parameters that are optimised as tables are."""
-        kind = self.inputs.type_vector
-        return [self.encoder.relation, *([] if kind is None else [kind])]
+        return [self.encoder.relation, *self.inputs.vectors()]

@@ -10,14 +10,15 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kgscale.batch import FeatureRows, SubgraphBatch
+from kgscale.batch import FeatureRows, SubgraphBatch, TokenRows
 from kgscale.errors import ConfigError
+from kgscale.models.anchored import AnchoredInput
 from kgscale.models.encoders import Encoder
 from kgscale.models.entities import EntityTable
 from kgscale.models.linear import glorot_linear
 from kgscale.types import Vectors
 
-Learned = Literal["missing", "all", "none"]
+Learned = Literal["missing", "all", "none", "anchors"]
 
 
 class EntityInput(nn.Module):
@@ -29,7 +30,9 @@ class EntityInput(nn.Module):
         dim: length of the vectors.
         learned: which entities have a learned vector of their own: those whose features are
             ``missing``, ``all`` (added to the features' map), or ``none`` (those without features
-            share a vector per type, so that all there is to learn from is the graph).
+            share a vector per type, so that all there is to learn from is the graph). ``anchors``:
+            nobody has, and all are described by anchors nearby, beside their features.
+        anchors: settings of :class:`AnchoredInput`, for ``learned=anchors``.
         dropout: share of the features' numbers that training leaves out.
         normalize: divide an entity's features by the sum of their absolute values.
         scale: standard deviation of the initial vectors.
@@ -47,6 +50,7 @@ class EntityInput(nn.Module):
         types: Sequence[Mapping[str, Any]],
         dim: int,
         learned: Learned = "missing",
+        anchors: Mapping[str, Any] | None = None,
         dropout: float = 0.0,
         normalize: bool = False,
         scale: float = 0.1,
@@ -55,7 +59,7 @@ class EntityInput(nn.Module):
     ) -> None:
         super().__init__()
         if learned not in get_args(Learned):
-            raise ConfigError(f"inputs.learned is missing, all or none, got {learned!r}")
+            raise ConfigError(f"inputs.learned is missing, all, none or anchors, got {learned!r}")
         if not 0 <= dropout < 1:
             raise ConfigError(f"inputs.dropout needs a share in [0, 1), got {dropout}")
         self.dim, self.normalize, self.dropout = dim, normalize, nn.Dropout(dropout)
@@ -70,6 +74,10 @@ class EntityInput(nn.Module):
         self.maps = nn.ModuleList(
             glorot_linear(kind["features"], dim, generator) for kind in types if kind["features"]
         )
+        self.anchored = None
+        if learned == "anchors":
+            assert anchors is not None
+            self.anchored = AnchoredInput(**anchors, dim=dim, scale=scale, generator=generator)
         self.type_vector = None
         if learned == "none" and not all(featured) and not ignored:
             self.type_vector = nn.Parameter(torch.empty(len(types), dim))
@@ -84,19 +92,28 @@ class EntityInput(nn.Module):
         # A table holds the entities of its types one after the other.
         self.register_buffer("_shift", before.cumsum(0) - before - starts, persistent=False)
 
+    def vectors(self) -> list[nn.Parameter]:
+        """Dense parameters that are optimised as tables are."""
+        kind = [] if self.type_vector is None else [self.type_vector]
+        return kind if self.anchored is None else [*kind, *self.anchored.vectors()]
+
     @property
     def is_table(self) -> bool:
         """Whether the inputs are the table's rows as they stand."""
         return self._everywhere and not len(self.maps)
 
     def forward(
-        self, entity_id: Int64[Tensor, " entity"], features: Sequence[FeatureRows] = ()
+        self, entity_id: Int64[Tensor, " entity"], features: Sequence[FeatureRows | TokenRows] = ()
     ) -> Vectors:
         if self.is_table:
             assert self.table is not None
             return self.table(entity_id)  # type: ignore[no-any-return]
         x = self._learned(entity_id)
+        if self.anchored is not None:
+            *features, tokens = features
+            x = self.anchored(tokens)
         for linear, rows in zip(self.maps, features, strict=True):
+            assert isinstance(rows, FeatureRows)
             value = rows.value
             if self.normalize:
                 value = functional.normalize(value, p=1.0, dim=1)

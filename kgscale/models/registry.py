@@ -127,6 +127,9 @@ def _input_settings(spec: Mapping[str, Any], encoder: Encoder) -> dict[str, Any]
         _check_inputs(settings, adds=encoder.gain is not None)
         if encoder.gain is None:
             settings.update(learned="none", ignored=True)
+    if settings.get("learned") == "anchors":
+        anchors = {name: value for name, value in settings["anchors"].items() if name != "seed"}
+        settings["anchors"] = {**anchors, "num_relations": spec["num_relations"]}
     return {"types": types, **settings}
 
 
@@ -141,6 +144,11 @@ def _check_inputs(settings: Mapping[str, Any], *, adds: bool) -> None:
                 f"inputs.{name}={settings[name]} changes nothing here, since the encoder reads"
                 f" features in precomputed maps: set {remedy} instead"
             )
+    if settings.get("learned") == "anchors":
+        raise ConfigError(
+            "inputs.learned=anchors describes entities to encoders of messages, and this one reads"
+            " precomputed maps: use strategy=neighbor with encoder=embedding or another"
+        )
     if settings.get("learned") == "all" and not adds:
         raise ConfigError(
             "inputs.learned=all changes nothing here, since the encoder adds nothing to learned"

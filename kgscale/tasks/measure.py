@@ -98,7 +98,7 @@ def plan_step(settings: Mapping[str, Any]) -> Plan:
     task, store = TASKS[checked.task.name], prepared(checked)
     task.check(store)
     unbounded = replace(checked, trainer=replace(checked.trainer, memory="1000TB"))
-    return task.plan_of(unbounded, GraphParts.of(store))
+    return task.plan_of(unbounded, GraphParts.of(store, unbounded.inputs.arguments()))
 
 
 def failure(what: str, code: int, said: str) -> KgscaleError:
@@ -122,7 +122,7 @@ def measure_here(settings: Mapping[str, Any]) -> StepCost:
     if auto_of(checked) is not None:
         checked = checked.with_group("strategy", plan_step(settings).strategy)
     with threads(checked.trainer.threads):
-        steps = Steps(checked, GraphParts.of(store))
+        steps = Steps(checked, GraphParts.of(store, checked.inputs.arguments()))
         for _ in _patiently(WARM_UP):
             steps.step(steps.batch())
         with Memory() as memory:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from typing import Any
 
@@ -11,7 +11,9 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from kgscale.batch import Given
 from kgscale.graph.adjacency import Adjacency
+from kgscale.graph.anchors import AnchorSettings, find_anchors
 from kgscale.graph.catalog import EntityType
 from kgscale.graph.gather import StoredFeatures
 from kgscale.graph.labels import NodeLabels
@@ -48,7 +50,8 @@ class GraphParts:
     """What the maps will be, without rows."""
 
     @classmethod
-    def of(cls, store: GraphStore) -> GraphParts:
+    def of(cls, store: GraphStore, inputs: Mapping[str, Any]) -> GraphParts:
+        """``inputs``: settings of what entities bring, as a model's specification has them."""
         matrices = store.features()
         return cls(
             graph=store.adjacency(),
@@ -59,7 +62,7 @@ class GraphParts:
                 _type(kind, matrices[at].shape[1] if at in matrices else 0)
                 for at, kind in enumerate(store.types)
             ],
-            features=stored_features(store),
+            features=features_of(store, inputs),
             partition=partial(partition, store),
             propagate=partial(propagate, store),
             foresee=cache(partial(_foreseen, store)),
@@ -126,10 +129,20 @@ def some_of(triples: Triples, number: int | None) -> Int64[Tensor, "some 3"]:
     return triples[torch.randperm(len(triples), generator=generator)[:number]]
 
 
-def stored_features(store: GraphStore) -> Features:
-    """Reads the features of a store's entities, where it has any."""
+def features_of(store: GraphStore, inputs: Mapping[str, Any]) -> Features:
+    """Reads the features of a store's entities, where it has any, and the anchors near them, where
+    the inputs of a model ask for them."""
     matrices = store.features()
-    return StoredFeatures(store.types, matrices).gather if matrices else no_features
+    given = StoredFeatures(store.types, matrices).gather if matrices else no_features
+    if "anchors" not in inputs:
+        return given
+    names = [field.name for field in fields(AnchorSettings)]
+    anchors = find_anchors(store, AnchorSettings(**{n: inputs["anchors"][n] for n in names}))
+
+    def gather(entity_id: Int64[Tensor, " entity"]) -> Given:
+        return (*given(entity_id), anchors.gather(entity_id))
+
+    return gather
 
 
 def _type(kind: EntityType, features: int) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from kgscale.models.node import NodeModel
 from kgscale.models.reasoners import PathReasoner
 from kgscale.models.registry import Model, load_model
 from kgscale.sampling.paths import PathCutter
-from kgscale.tasks.parts import stored_features
+from kgscale.tasks.parts import features_of
 
 Columns = dict[str, list[Any]]
 SPLITS = ("train", "valid", "test")
@@ -53,7 +53,7 @@ class Run(ABC):
     @cached_property
     def vectors(self) -> GraphVectors:
         """Of all entities, from all train edges."""
-        features = stored_features(self.store)
+        features = features_of(self.store, self.spec.get("inputs", {}))
         if isinstance(self.model.encoder, MapEncoder):
             maps = propagate(self.store, Propagation(**self.spec["propagation"]))
             features = maps.only(self.model.encoder.places).gather

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from kgscale.errors import ConfigError
+from kgscale.graph.anchors import AnchorSettings
 from kgscale.models.encoders.base import Activation
 from kgscale.models.inputs import Learned
 from kgscale.tasks.components import GROUPS
@@ -69,15 +70,34 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TokenSettings(AnchorSettings):
+    """Which anchors describe entities, and how long the vectors of these are."""
+
+    width: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("inputs.anchors.width", self.width, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class InputSettings:
     """What is checked by :class:`EntityInput`."""
 
     learned: Learned = "missing"
     dropout: float = 0.0
     normalize: bool = False
+    anchors: Mapping[str, Any] = field(default_factory=lambda: asdict(TokenSettings()))
+    """Of :class:`TokenSettings`."""
+
+    def __post_init__(self) -> None:
+        from_settings("inputs.anchors", TokenSettings, self.anchors)
 
     def arguments(self) -> dict[str, Any]:
-        return asdict(self)
+        """For :class:`EntityInput`; what isn't used isn't mentioned."""
+        found = asdict(self)
+        anchors = from_settings("inputs.anchors", TokenSettings, found.pop("anchors"))
+        return {**found, "anchors": asdict(anchors)} if self.learned == "anchors" else found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,13 +17,14 @@ from kgscale.data.audit import Tell, silent
 from kgscale.data.source import Fetched, Source
 from kgscale.graph.propagate import Propagation, propagate
 from kgscale.graph.store import GraphStore, prepare
+from kgscale.inference.embed import Features
 from kgscale.inference.official import check_evaluator
 from kgscale.models.registry import save_model
 from kgscale.sampling.base import Strategy
 from kgscale.tasks import show
 from kgscale.tasks.components import build, component
 from kgscale.tasks.directory import hardware, revision, versions, write_json
-from kgscale.tasks.parts import GraphParts, stored_features
+from kgscale.tasks.parts import GraphParts
 from kgscale.tasks.plan.choose import Plan, make_plan
 from kgscale.tasks.settings import RunSettings
 from kgscale.tasks.usage import Usage
@@ -41,6 +42,7 @@ class Training(ABC):
 
     store: GraphStore
     module: GraphModule
+    features: Features
 
     def __init__(self, settings: RunSettings, directory: Path, console: Console) -> None:
         self.settings, self.directory, self.console = settings, directory, console
@@ -122,12 +124,16 @@ class Training(ABC):
 
     def _plan(self) -> None:
         """Settle the strategy; refuse what won't fit before it is begun, then propagate."""
-        parts = GraphParts.of(self.store)
+        parts = self._parts()
         self.plan = self.plan_of(self.settings, parts)
         self.settings = self.settings.with_group("strategy", self.plan.strategy)
         for line in self.plan.told():
             show.sentence(self.console, line)
         self._propagate(parts)
+
+    def _parts(self) -> GraphParts:
+        with show.busy(self.console, "looking at the graph"):
+            return GraphParts.of(self.store, self.settings.inputs.arguments())
 
     def _propagate(self, parts: GraphParts) -> None:
         """Make what an encoder of maps reads, before all ranks look for it."""
@@ -139,7 +145,8 @@ class Training(ABC):
     def set_up(self) -> None:
         """Module and strategy, and what this prepares: no clock of training runs yet, and other
         ranks find what the first has made."""
-        parts = GraphParts.of(self.store)
+        parts = self._parts()
+        self.features = parts.features
         self.module, self.strategy, spec = self.assemble(self.settings, parts)
         path = str(self.store.path.resolve())
         self.spec = {**spec, "store": path, "fingerprint": self.store.fingerprint}
@@ -154,7 +161,7 @@ class Training(ABC):
             self.strategy,
             workers=trainer.workers,
             ahead=trainer.ahead,
-            features=stored_features(self.store),
+            features=self.features,
         )
         return fit(
             self.module,

@@ -89,7 +89,7 @@ class Ours:
         )
         checked = RunSettings.of(settings)
         set_threads(checked.trainer.threads)
-        self.trained = Steps(checked, GraphParts.of(prepared(checked)))
+        self.trained = Steps(checked, GraphParts.of(prepared(checked), {}))
 
     def epoch(self) -> float:
         begin = time.perf_counter()

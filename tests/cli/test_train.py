@@ -330,7 +330,7 @@ def test_every_experiment_takes_a_step(
         settings["data"]["edges"] = 4000  # the law is the same, and takes no minutes
     run = RunSettings.of(settings)
     store = prepare(build("data", run.groups["data"]), tmp_path)
-    parts = GraphParts.of(store)
+    parts = GraphParts.of(store, {})
     module, strategy, _ = TASKS[run.task.name].assemble(run, parts)
     module._trainer = SimpleNamespace(world_size=1, accumulate_grad_batches=1)  # type: ignore[assignment]
     module.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]

@@ -198,6 +198,7 @@ def _feature_bytes(size: BatchSize, model: ModelSize, graph: GraphStatistics) ->
         need = encoder.rows_bytes(size.entities)
         given = size.entities * (FLOAT * float(sum(encoder.map_dims)) + LONG * encoder.num_maps)
         return _Features(given, need.kept, need.peak)
+    tokens = _token_bytes(size, model)
     given = rows = 0.0
     for number, kind in enumerate(model.types):
         if kind["features"]:
@@ -205,10 +206,23 @@ def _feature_bytes(size: BatchSize, model: ModelSize, graph: GraphStatistics) ->
             rows += entities
             given += entities * (FLOAT * kind["features"] + LONG)
     if not rows:
-        return _Features(0.0, 0.0, 0.0)
+        return tokens
     inputs = model.inputs
     copies = given * ((2 if inputs.dropout.p else 0) + inputs.normalize)
-    return _Features(given, copies, copies + (2 * size.entities + 2 * rows) * model.row)
+    work = copies + (2 * size.entities + 2 * rows) * model.row
+    return _Features(given + tokens.given, copies + tokens.kept, work + tokens.work)
+
+
+def _token_bytes(size: BatchSize, model: ModelSize) -> _Features:
+    """Numbers of tokens, their vectors, and what is between two linear maps."""
+    anchored = model.inputs.anchored
+    if anchored is None:
+        return _Features(0.0, 0.0, 0.0)
+    vectors = FLOAT * anchored.first.in_features * float(size.entities)
+    between = FLOAT * anchored.first.out_features * float(size.entities)
+    given = LONG * (2 * anchored.nearest + anchored.relations) * float(size.entities)
+    # The gradient of all tokens' vectors exists beside them, and before it two parts of them.
+    return _Features(given, vectors + 2 * between, 3 * vectors + 3 * between)
 
 
 def _batch_bytes(size: BatchSize, asks: Asks) -> float:

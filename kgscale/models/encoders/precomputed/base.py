@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from kgscale.batch import Block, FeatureRows, SubgraphBatch
+from kgscale.batch import Block, FeatureRows, Given, SubgraphBatch
 from kgscale.errors import ConfigError
 from kgscale.models.encoders.base import (
     ACTIVATIONS,
@@ -108,7 +108,7 @@ class MapEncoder(Encoder):
     def forward(
         self, x: Float[Tensor, "entity dim"], batch: SubgraphBatch
     ) -> tuple[Vectors, RelationVectors]:
-        return self.rows(x, batch.features), self.relation
+        return self.rows(x, only_features(batch.features)), self.relation
 
     def layer(
         self,
@@ -165,6 +165,11 @@ class Perceptron(nn.Module):
         for layer in self.layers:
             x = layer(self.dropout(self.activation(x)))
         return x
+
+
+def only_features(given: Given) -> tuple[FeatureRows, ...]:
+    """Without tokens, which such an encoder doesn't read."""
+    return tuple(rows for rows in given if isinstance(rows, FeatureRows))
 
 
 def spread(value: Vectors, rows: FeatureRows, entities: int) -> Float[Tensor, "entity dim"]:
