@@ -28,6 +28,7 @@ from kgscale.tasks.parts import GraphParts
 from kgscale.tasks.settings import PenaltySettings, RunSettings
 from kgscale.tasks.start import TASKS, train
 from tests.cli.conftest import SMALL, Command
+from tests.ogb.miniature import write
 from tests.scripts import script
 
 
@@ -298,20 +299,30 @@ def test_every_trainer_and_experiment_composes() -> None:
             assert RunSettings.of(compose.settings([f"{group}={option}"])).seed >= 0
 
 
+def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """With what ``other`` says in the place of what ``one`` says, however deep."""
+    nested = {
+        name: merged(one[name], value) for name, value in other.items() if isinstance(value, dict)
+    }
+    return {**one, **other, **nested}
+
+
 @pytest.mark.parametrize("name", groups()["experiment"])
 def test_an_experiment_overrides_every_other_default(name: str) -> None:
     settings = compose.settings([f"experiment={name}"])
     written = yaml.safe_load((conf_directory() / "experiment" / f"{name}.yaml").read_text())
     written.pop("defaults", None)
-    for group, values in written.items():
-        assert settings[group] == {**settings[group], **values}
+    assert merged(settings, written) == settings
     assert settings["evaluation"]["test"]
     assert not compose.settings([])["evaluation"]["test"]
 
 
+OGB = "ogb/"
+
+
 @pytest.mark.slow
 @pytest.mark.shared_data
-@pytest.mark.parametrize("name", groups()["experiment"])
+@pytest.mark.parametrize("name", [n for n in groups()["experiment"] if not n.startswith(OGB)])
 def test_every_experiment_takes_a_step(
     name: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -328,9 +339,22 @@ def test_every_experiment_takes_a_step(
     settings = compose.settings(reproduce.placed(row, folder, made=str(tmp_path)))
     if settings["data"].get("kind") == "academic":
         settings["data"]["edges"] = 4000  # the law is the same, and takes no minutes
+    takes_a_step(settings, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in groups()["experiment"] if n.startswith(OGB)])
+def test_every_recipe_of_ogb_takes_a_step(name: str, tmp_path: Path) -> None:
+    """On the data set's miniature."""
+    settings = compose.settings([f"experiment={name}", f"data.path={tmp_path / 'dataset'}"])
+    write(settings["data"]["benchmark"], tmp_path / "dataset")
+    takes_a_step(settings, tmp_path)
+
+
+def takes_a_step(settings: dict[str, Any], folder: Path) -> None:
     run = RunSettings.of(settings)
-    store = prepare(build("data", run.groups["data"]), tmp_path)
-    parts = GraphParts.of(store, {})
+    store = prepare(build("data", run.groups["data"]), folder)
+    parts = GraphParts.of(store, run.inputs.arguments())
     module, strategy, _ = TASKS[run.task.name].assemble(run, parts)
     module._trainer = SimpleNamespace(world_size=1, accumulate_grad_batches=1)  # type: ignore[assignment]
     module.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]
