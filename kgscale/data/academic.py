@@ -187,6 +187,9 @@ class PlantedFeatures:
             add(papers.keys(index))
         return self
 
+    def forget(self) -> None:
+        """Nothing is kept."""
+
     def take(self, rows: Array) -> NDArray[np.float16]:
         values: Array = self._direction[self._graph.topic(rows)]
         return (values + self._noise.normal(rows, self.dim)).astype(np.float16)

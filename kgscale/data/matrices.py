@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from kgscale.data.files import check_readable, unreadable
-from kgscale.data.spool import Array
+from kgscale.data.spool import Array, forget
 from kgscale.errors import DataError
 
 PARTS = {"csr": {"data", "indices", "indptr"}, "coo": {"data", "row", "col"}}
@@ -54,6 +54,9 @@ class DenseMatrix:
     def take(self, rows: Array) -> Array:
         """Copies of these rows."""
         return self.array[rows]
+
+    def forget(self) -> None:
+        forget(self.array)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,10 @@ class SparseMatrix:
         np.add.at(dense, (row, column), self.data[at])
         return dense
 
+    def forget(self) -> None:
+        for part in (self.data, self.indices):
+            forget(part)
+
 
 @runtime_checkable
 class Matrix(Protocol):
@@ -128,6 +135,10 @@ class Matrix(Protocol):
     def __len__(self) -> int: ...
 
     def take(self, rows: Array) -> Array: ...
+
+    def forget(self) -> None:
+        """Give back the memory of what was read."""
+        ...
 
 
 def _check_numbers(path: Path, array: Array) -> None:

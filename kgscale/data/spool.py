@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -61,6 +62,18 @@ class NpyWriter:
 
     def finish(self) -> None:
         assert self._left == 0, f"{self._path}: {self._left} rows are missing"
+
+
+def forget(array: Array) -> None:
+    """Give back the memory of what has been read of a mapped array; reading it again maps it again.
+
+    Else the pages of a file that is read once, front to back, count as the process's own.
+    """
+    base: Any = array
+    while base is not None and not isinstance(base, mmap.mmap):
+        base = getattr(base, "base", None)
+    if base is not None and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def append_raw(path: Path, values: Array, kind: np.dtype[Any]) -> None:

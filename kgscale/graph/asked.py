@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kgscale.data.source import Asked, Candidates
-from kgscale.data.spool import NpyWriter
+from kgscale.data.spool import NpyWriter, forget
 from kgscale.data.vocabulary import id_type, relation_type
 from kgscale.graph.integrity import ContentHash
 from kgscale.graph.workshop import Workshop
@@ -100,12 +100,13 @@ def _columns(found: Waiting, shop: Workshop) -> Iterator[tuple[str, Ints | Candi
 
 
 def _write(path: Path, rows: Ints | Candidates, kind: type[Any], content: ContentHash) -> None:
-    shape = (rows.number if isinstance(rows, Candidates) else rows).shape
-    writer = NpyWriter(path, kind, *shape)
+    source = rows.number if isinstance(rows, Candidates) else rows
+    shape, writer = source.shape, NpyWriter(path, kind, *source.shape)
     content.add(f"{path.stem}/shape", np.array(shape, np.int64))
     for first in range(0, shape[0], ROWS):
         last = first + ROWS
         block = rows.rows(first, last) if isinstance(rows, Candidates) else rows[first:last]
         writer.append(block)
         content.add(path.stem, block.astype(kind))
+        forget(source)
     writer.finish()

@@ -192,6 +192,8 @@ def _write(
         block = _block(row[first : first + step], used, opened, dim, kind)
         writer.append(block)
         content.add(f"feature/{number}", block)
+        for at in used:
+            opened.matrices[at].forget()
     writer.finish()
     missing = int((row == NO_ROW).sum())
     return {"dim": dim, "dtype": str(kind), "entities_without_row": missing}

@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as arrays
 
 from kgscale.data.ogb import torch_file
 from kgscale.data.ogb.torch_file import read_torch_file
+from kgscale.data.spool import forget
 from kgscale.errors import DataError
 
 KINDS = ["<i8", "<i4", "<i2", "i1", "u1", "<f8", "<f4", "<f2", "?", ">i4"]
@@ -145,3 +146,23 @@ def test_no_file_of_torch(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps([1, 2], protocol=2))
     with pytest.raises(DataError, match="head of a file of torch"):
         read_torch_file(path, tmp_path / "scratch")
+
+
+def test_what_is_forgotten_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.raw"
+    np.arange(1 << 20).tofile(path)
+    mapped = np.memmap(path, np.int64, "r")
+    assert int(mapped.sum()) == sum(range(1 << 20))
+    before = resident(path)
+    forget(mapped[5:].reshape(-1, 3))
+    assert resident(path) < before // 4
+    np.testing.assert_array_equal(mapped, np.arange(1 << 20))
+    forget(np.arange(3))  # no map, nothing to do
+
+
+def resident(path: Path) -> int:
+    """Kilobytes of the file that are mapped into this process."""
+    lines = Path("/proc/self/smaps").read_text().splitlines()
+    start = next(at for at, line in enumerate(lines) if line.endswith(str(path)))
+    (size,) = (line for line in lines[start : start + 10] if line.startswith("Rss:"))
+    return int(size.split()[1])

@@ -27,7 +27,7 @@ from kgscale.data.source import (
     Reading,
 )
 from kgscale.data.splits import NO_SPLIT
-from kgscale.data.spool import Array
+from kgscale.data.spool import Array, forget
 from kgscale.errors import DataError
 
 CHUNK = 1 << 18
@@ -147,6 +147,8 @@ def facts(
         yield NumberedFacts(
             split=split, head=ends[0], relation=keys_of(relation, rows, len(ends[0])), tail=ends[1]
         )
+        forget(head)
+        forget(tail)
 
 
 def keys_of(relation: NDArray[np.integer] | str, rows: slice, count: int) -> pa.Array:

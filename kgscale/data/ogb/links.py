@@ -25,7 +25,7 @@ from kgscale.data.source import (
     NumberedFacts,
     Reading,
 )
-from kgscale.data.spool import Array
+from kgscale.data.spool import Array, forget
 from kgscale.errors import DataError
 
 Ints = NDArray[np.integer]
@@ -122,6 +122,7 @@ def candidates(number: Array, size: int | Ints, where: str, start: Ints | int = 
                 f"{where} row {first + row} column {column} is {rows[row, column]}, which is no "
                 "entity: the file is damaged or of another release, download it again"
             )
+        forget(number)
     offset = start if isinstance(start, int) else start.astype(np.int64)
     return Candidates(number=number, start=offset)
 
