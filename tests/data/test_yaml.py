@@ -11,6 +11,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from kgscale.data.hpo import HumanPhenotypeOntology
+from kgscale.data.ogb.benchmarks import BENCHMARKS
+from kgscale.data.ogb.source import OgbDataSet
 from kgscale.data.rdf import RdfFiles
 from kgscale.data.source import Source
 from kgscale.data.synthetic import SyntheticGraph
@@ -21,7 +23,10 @@ FILES = {
     "rdf": RdfFiles,
     "synthetic": SyntheticGraph,
     "triples": TripleFiles,
+    **{name.replace("-", "_"): OgbDataSet for name in BENCHMARKS},
 }
+OWN = ("benchmark", "names")
+"""What the files of benchmarks don't share."""
 CONF = Path(__file__).parents[2] / "conf" / "data"
 
 
@@ -34,12 +39,15 @@ def test_same_keys_and_defaults(name: str, kind: type, tmp_path: Path) -> None:
     parameters = inspect.signature(kind).parameters
     assert list(settings) == list(parameters)
     for key, parameter in parameters.items():
-        if parameter.default is not inspect.Parameter.empty:
+        if parameter.default is not inspect.Parameter.empty and key not in OWN:
             default = parameter.default
             assert settings[key] == (list(default) if isinstance(default, tuple) else default)
     if "path" in settings:
         settings["path"] = str(tmp_path)
-    assert isinstance(kind(**settings), Source)
+    source = kind(**settings)
+    assert isinstance(source, Source)
+    if isinstance(source, OgbDataSet):
+        assert source.name.replace("-", "_") == name
     lines = file.read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith("# ")
     for before, line in pairwise(lines[1:]):
