@@ -15,7 +15,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-WORKS = ("sample", "aggregate", "rows", "ingest", "rank", "softmax", "partition", "plan", "scale")
+WORKS = (
+    "sample",
+    "aggregate",
+    "rows",
+    "ingest",
+    "rank",
+    "softmax",
+    "partition",
+    "plan",
+    "scale",
+    "ogb",
+)
 
 
 def main() -> int:

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.process import children, resident
+
 LINES, QUICK_LINES = 5_000_000, 200_000
 NUM_RELATIONS = 500
 ALPHABET = np.array(list("0123456789bcdfghjklmnpqrstvwxyz_"))
@@ -104,7 +106,7 @@ def measure(code: str, warm: Path, path: Path, root: Path) -> tuple[float, int, 
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         peak = 0
         while process.poll() is None:
-            peak = max(peak, resident(process.pid))
+            peak = max(peak, sum(map(resident, (process.pid, *children(process.pid)))))
             time.sleep(0.2)
         assert process.stdout is not None
         output = process.stdout.read()
@@ -112,28 +114,3 @@ def measure(code: str, warm: Path, path: Path, root: Path) -> tuple[float, int, 
         raise RuntimeError(f"exit {process.returncode} of: {code.strip().splitlines()[-1]}")
     seconds, triples = json.loads(output.splitlines()[-1])
     return seconds, peak, triples
-
-
-def resident(pid: int) -> int:
-    """Proportional set size of a process and its children, in bytes."""
-    total = 0
-    for task in (pid, *children(pid)):
-        try:
-            lines = Path(f"/proc/{task}/smaps_rollup").read_text().splitlines()
-        except OSError:  # it has just ended
-            continue
-        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-    return total
-
-
-def children(pid: int) -> list[int]:
-    try:
-        direct = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    return [one for child in map(int, direct) for one in (child, *children(child))]
-
-
-if __name__ == "__main__":
-    for row in run(quick="--quick" in sys.argv):
-        print(row)
