@@ -10,6 +10,7 @@ from typing import Any, Literal
 from rich.table import Table
 
 from kgscale.errors import ConfigError
+from kgscale.inference.official import check_evaluator
 from kgscale.tasks import show
 from kgscale.tasks.directory import check_writable, write_json, write_predictions
 from kgscale.tasks.leaderboard import fields, run_directories, write_submissions
@@ -58,11 +59,15 @@ class EvaluateSettings:
     run: str | None
     split: Literal["valid", "test", "train"]
     memory: int
+    measure_on: int | None
+    official: bool
     rest: str | None
     blend: float
 
     def __post_init__(self) -> None:
         at_least("memory", self.memory, 1)
+        if self.measure_on is not None:
+            at_least("measure_on", self.measure_on, 1)
         if self.blend and self.rest is None:
             raise ConfigError("blend is a weight of the scores of rest: name a run there")
 
@@ -121,9 +126,16 @@ def evaluate(settings: Mapping[str, Any]) -> int:
     asked = from_settings("", EvaluateSettings, settings)
     run, console = _open(asked.run, asked.memory), show.console()
     check_writable(run.directory, "copy the run to where you may write")
+    benchmark = run.store.benchmark if asked.official else None
+    if benchmark is not None:
+        check_evaluator(benchmark)
     with show.busy(console, f"evaluating {asked.split}"):
         content, table = _evaluated(run, asked)
     console.print(table)
+    if benchmark is not None and (found := run.official(asked.split)):
+        content["official"] = {"benchmark": benchmark, asked.split: found}
+        for line in show.official(content["official"]):
+            show.sentence(console, line)
     if "coverage" in content:
         show.sentence(console, show.coverage(asked.split, content))
     file = run.directory / f"evaluation-{asked.split}.json"
@@ -142,7 +154,8 @@ def _evaluated(run: Run, asked: EvaluateSettings) -> tuple[dict[str, Any], Table
     assert isinstance(run, LinkRun)
     relations = run.store.relation_keys(list(range(run.store.num_relations)))
     ranker = run.ranker(rest=asked.rest, blend=asked.blend) if isinstance(run, PathRun) else None
-    content = show.evaluation_content(split, run.evaluate(split, ranker=ranker), relations)
+    report = run.evaluate(split, ranker=ranker, measure_on=asked.measure_on)
+    content = show.evaluation_content(split, report, relations)
     if ranker is not None:
         content = {**content, **ranker.report()}
     return content, show.evaluation(content)

@@ -17,6 +17,8 @@ from torch import Tensor
 from kgscale.errors import ConfigError
 from kgscale.graph.asked import Questions
 from kgscale.graph.known import KnownFacts
+from kgscale.graph.store import GraphStore
+from kgscale.inference.classify import Labeller, logits_of
 from kgscale.inference.embed import GraphVectors
 from kgscale.models.decoders import Decoder
 
@@ -71,6 +73,26 @@ def _no_question_for_newer_versions() -> Iterator[None]:
             del sys.modules[name]
         else:
             sys.modules[name] = before
+
+
+def official_links(
+    store: GraphStore, split: str, vectors: GraphVectors, decoder: Decoder, *, memory: int
+) -> dict[str, float]:
+    """What OGB's Evaluator says of a split of a benchmark of links; empty if it asks nothing."""
+    asked = store.asked(split)
+    if store.benchmark is None or asked is None:
+        return {}
+    train = KnownFacts(store.adjacency())
+    return measure_links(store.benchmark, asked, vectors, decoder, train, memory=memory)
+
+
+def official_nodes(labeller: Labeller, split: str) -> dict[str, float]:
+    """The same of a benchmark of nodes; empty where OGB keeps the labels."""
+    node, label = labeller.labels.of(split)
+    if labeller.store.benchmark is None or not len(node):
+        return {}
+    logits = torch.cat(list(logits_of(labeller.vectors, labeller.head, node)))
+    return measure_nodes(labeller.store.benchmark, logits, label, labeller.labels.names)
 
 
 def measure_links(

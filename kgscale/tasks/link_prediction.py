@@ -11,7 +11,7 @@ from kgscale.errors import ConfigError
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.store import GraphStore
 from kgscale.inference.evaluate import RankReport, evaluate, model_ranker
-from kgscale.inference.official import measure_links
+from kgscale.inference.official import official_links
 from kgscale.inference.popularity import popularity_ranker
 from kgscale.inference.predict import Prediction, VectorPredictor, table
 from kgscale.sampling.base import Strategy
@@ -130,16 +130,12 @@ class LinkTraining(Training):
         """Those that are ranked among all entities."""
         return some_of(self.store.triples(split), self.settings.evaluation.measure_on)
 
-    def official(self, benchmark: str, split: str) -> dict[str, float]:
-        asked = self.store.asked(split)
-        if asked is None:
-            return {}
-        return measure_links(
-            benchmark,
-            asked,
+    def official(self, split: str) -> dict[str, float]:
+        return official_links(
+            self.store,
+            split,
             self.predictor.vectors,
             self.predictor.decoder,
-            KnownFacts(self.store.adjacency()),
             memory=self.settings.memory,
         )
 

@@ -14,10 +14,9 @@ from kgscale.inference.classify import (
     Labeller,
     class_metrics,
     evaluate_nodes,
-    logits_of,
     majority_logits,
 )
-from kgscale.inference.official import measure_nodes
+from kgscale.inference.official import official_nodes
 from kgscale.sampling.base import Strategy
 from kgscale.sampling.questions import NodeQuestions
 from kgscale.tasks import show
@@ -104,13 +103,8 @@ class NodeTraining(Training):
         found = class_metrics(constant.expand(len(node), -1), label)
         metrics["baseline"] = {"majority": found, "split": splits[-1]}
 
-    def official(self, benchmark: str, split: str) -> dict[str, float]:
-        labeller = self.labeller
-        node, label = labeller.labels.of(split)
-        if not len(node):
-            return {}
-        logits = torch.cat(list(logits_of(labeller.vectors, labeller.head, node)))
-        return measure_nodes(benchmark, logits, label, labeller.labels.names)
+    def official(self, split: str) -> dict[str, float]:
+        return official_nodes(self.labeller, split)
 
     def answer(self) -> None:
         if not self.settings.predictions.count:

@@ -154,7 +154,7 @@ class PathTraining(LinkTraining):
         metrics[split] = {**report.overall(), **ranker.report()}
         return report
 
-    def official(self, benchmark: str, split: str) -> dict[str, float]:
+    def official(self, split: str) -> dict[str, float]:
         """A benchmark's candidates are scored by vectors, which a reasoner has not."""
         return {}
 

@@ -18,6 +18,7 @@ from kgscale.inference.classify import Labeller, evaluate_nodes
 from kgscale.inference.embed import GraphVectors, embed_graph
 from kgscale.inference.evaluate import Ranker, RankReport, evaluate, model_ranker
 from kgscale.inference.explain_paths import best_paths
+from kgscale.inference.official import official_links, official_nodes
 from kgscale.inference.paths import PathPredictor, PathRanker, PathScorer, Rest
 from kgscale.inference.predict import Prediction, VectorPredictor, table
 from kgscale.models.encoders.precomputed import MapEncoder
@@ -26,7 +27,7 @@ from kgscale.models.node import NodeModel
 from kgscale.models.reasoners import PathReasoner
 from kgscale.models.registry import Model, load_model
 from kgscale.sampling.paths import PathCutter
-from kgscale.tasks.parts import features_of
+from kgscale.tasks.parts import features_of, some_of
 
 Columns = dict[str, list[Any]]
 SPLITS = ("train", "valid", "test")
@@ -49,6 +50,10 @@ class Run(ABC):
     @abstractmethod
     def predict(self, *, k: int = 10, **asked: Any) -> Columns:
         """Columns of the ``k`` best answers, as in ``predictions.tsv``."""
+
+    @abstractmethod
+    def official(self, split: str) -> dict[str, float]:
+        """What OGB's Evaluator says of a split; empty where it has no such measure."""
 
     @cached_property
     def vectors(self) -> GraphVectors:
@@ -108,12 +113,24 @@ class LinkRun(Run):
         """Of answers, which are heads if it was asked ``backwards``."""
         return table(found, self.store)
 
-    def evaluate(self, split: str = "valid", *, ranker: Ranker | None = None) -> RankReport:
-        """Full filtered ranking of a split, by this model or any other ranker."""
+    def evaluate(
+        self, split: str = "valid", *, ranker: Ranker | None = None, measure_on: int | None = None
+    ) -> RankReport:
+        """Full filtered ranking of a split, by this model or any other ranker.
+
+        Args:
+            measure_on: at most so many triples, drawn once; all without it.
+        """
         _check_split(split)
         ranker = self.ranker() if ranker is None else ranker
+        triples = some_of(self.store.triples(split), measure_on)
         with torch.no_grad():
-            return evaluate(ranker, self.store.triples(split), self.store.adjacency())
+            return evaluate(ranker, triples, self.store.adjacency())
+
+    def official(self, split: str) -> dict[str, float]:
+        return official_links(
+            self.store, split, self.vectors, self.model.decoder, memory=self.memory
+        )
 
     def ranker(self) -> Ranker:
         return model_ranker(
@@ -128,6 +145,10 @@ class PathRun(LinkRun):
     """A run of path reasoning."""
 
     model: PathReasoner  # type: ignore[assignment]
+
+    def official(self, split: str) -> dict[str, float]:
+        """A benchmark's candidates are scored by vectors, which a reasoner has not."""
+        return {}
 
     @cached_property
     def scorer(self) -> PathScorer:
@@ -198,6 +219,9 @@ class NodeRun(Run):
         _check_split(split)
         labeller = self.labeller
         return evaluate_nodes(labeller.vectors, labeller.head, *labeller.labels.of(split))
+
+    def official(self, split: str) -> dict[str, float]:
+        return official_nodes(self.labeller, split)
 
 
 def rest_of(name: str, store: GraphStore, *, memory: int) -> Rest:

@@ -208,11 +208,11 @@ class Training(ABC):
         found: dict[str, Any] = {"benchmark": self.benchmark, "ogb": version("ogb")}
         for split in self.measured_splits:
             with show.busy(self.console, f"measuring {split} by the rules of {self.benchmark}"):
-                found[split] = self.official(self.benchmark, split)
+                found[split] = self.official(split)
         metrics["official"] = found
 
     @abstractmethod
-    def official(self, benchmark: str, split: str) -> dict[str, float]:
+    def official(self, split: str) -> dict[str, float]:
         """Of a split; empty if the task has no such measure."""
 
     def tell_official(self, results: Mapping[str, Any]) -> None:

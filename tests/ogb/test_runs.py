@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 import kgscale
+from kgscale.cli import main
 from kgscale.errors import ConfigError
 from tests.ogb.miniature import write
 from tests.ogb.test_layout import datasets
@@ -60,6 +61,7 @@ def test_two_epochs_and_the_official_measure(name: str, ogb: ModuleType, tmp_pat
     for split in splits:
         assert 0 <= official[split][METRICS.get(name, "acc")] <= 1
         assert results["metrics"][split]
+    assert run.official("valid") == pytest.approx(official["valid"])
     if name not in METRICS:
         assert official["valid"]["acc"] == pytest.approx(results["metrics"]["valid"]["accuracy"])
 
@@ -75,3 +77,18 @@ def test_without_the_package_it_says_so_before_training(
     run = kgscale.train(*asked, "evaluation.official=false", quiet=True)
     results = json.loads((run.directory / "results.json").read_text())
     assert "official" not in results["metrics"]
+
+
+def test_the_command_evaluate_measures_so_too(
+    ogb: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("ogbl-ddi", tmp_path / "dataset")
+    run = kgscale.train(*overrides("ogbl-ddi", tmp_path), quiet=True)
+    trained = json.loads((run.directory / "results.json").read_text())["metrics"]["official"]
+    assert main(["evaluate", f"run={run.directory}", "split=test", "measure_on=20"]) == 0
+    content = json.loads((run.directory / "evaluation-test.json").read_text())
+    assert content["official"]["test"] == pytest.approx(trained["test"])
+    assert content["overall"]["queries"] == 40
+    assert "test by the rules of ogbl-ddi (OGB's Evaluator): Hits@20" in capsys.readouterr().out
+    assert main(["evaluate", f"run={run.directory}", "split=valid", "official=false"]) == 0
+    assert "official" not in json.loads((run.directory / "evaluation-valid.json").read_text())
