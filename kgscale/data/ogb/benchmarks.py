@@ -1,4 +1,4 @@
-"""The benchmarks by name: where OGB keeps them, in which layout, and what it measures.
+"""The benchmarks by name: where OGB keeps them, in which layout.
 
 Source: ``master.csv`` of ogb 1.3.6, and its classes of LSC.
 """
@@ -29,13 +29,9 @@ class Benchmark:
     """The folder of its split."""
     relation: str = ""
     """What its edges are called, where they have no name."""
-    metric: str = ""
-    """The metric of its leaderboard, as results have it."""
 
 
-def _link(
-    name: str, archive: str, layout: str, split: str, metric: str, relation: str = ""
-) -> Benchmark:
+def _link(name: str, archive: str, layout: str, split: str, relation: str = "") -> Benchmark:
     return Benchmark(
         name=f"ogbl-{name}",
         folder=f"ogbl_{name}",
@@ -43,7 +39,6 @@ def _link(
         url=f"{SERVER}/linkproppred/{archive}.zip",
         split=split,
         relation=relation,
-        metric=metric,
     )
 
 
@@ -53,7 +48,6 @@ def _node(
     layout: str,
     split: str,
     relation: str = "",
-    metric: str = "acc",
     release: int = 1,
 ) -> Benchmark:
     return Benchmark(
@@ -64,38 +58,35 @@ def _node(
         release=release,
         split=split,
         relation=relation,
-        metric=metric,
     )
 
 
 BENCHMARKS = {
     found.name: found
     for found in (
-        _link("wikikg2", "wikikg-v2", "triples", "time", "mrr"),
-        _link("biokg", "biokg", "typed_triples", "random", "mrr"),
-        _link("citation2", "citation-v2", "ranked_pairs", "time", "mrr", "cites"),
-        _link("collab", "collab", "pairs", "time", "hits@50", "works_with"),
-        _link("ppa", "ppassoc", "pairs", "throughput", "hits@100", "associated_with"),
-        _link("ddi", "ddi", "pairs", "target", "hits@20", "interacts_with"),
-        _link("vessel", "vessel", "pairs", "spatial", "rocauc", "joins"),
+        _link("wikikg2", "wikikg-v2", "triples", "time"),
+        _link("biokg", "biokg", "typed_triples", "random"),
+        _link("citation2", "citation-v2", "ranked_pairs", "time", "cites"),
+        _link("collab", "collab", "pairs", "time", "works_with"),
+        _link("ppa", "ppassoc", "pairs", "throughput", "associated_with"),
+        _link("ddi", "ddi", "pairs", "target", "interacts_with"),
+        _link("vessel", "vessel", "pairs", "spatial", "joins"),
         _node("mag", "mag", "typed_nodes", "time", release=2),
         _node("arxiv", "arxiv", "nodes", "time", "cites"),
         _node("products", "products", "nodes", "sales_ranking", "bought_with"),
-        _node("proteins", "proteins", "nodes", "species", "near", "rocauc"),
+        _node("proteins", "proteins", "nodes", "species", "near"),
         _node("papers100M", "papers100M-bin", "packed_nodes", "time", "cites"),
         Benchmark(
             name="mag240m",
             folder="mag240m_kddcup2021",
             layout="mag240m",
             url=f"{LSC_SERVER}/mag240m_kddcup2021.zip",
-            metric="acc",
         ),
         Benchmark(
             name="wikikg90mv2",
             folder="wikikg90m-v2",
             layout="wikikg90mv2",
             url=f"{LSC_SERVER}/wikikg90m-v2.zip",
-            metric="mrr@10",
         ),
     )
 }

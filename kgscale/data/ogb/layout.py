@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from kgscale.data.audit import Audit
 from kgscale.data.features import NumberedFeatures
 from kgscale.data.ogb.benchmarks import Benchmark
-from kgscale.data.ogb.numbers import check_range, map_floats, read_texts, the_number
+from kgscale.data.ogb.numbers import all_integers, check_range, map_floats, read_texts, the_number
 from kgscale.data.ogb.torch_file import read_torch_file
 from kgscale.data.source import (
     DEFAULT_TYPE,
+    SPLITS,
     Labels,
     NodeLabelRows,
     Numbered,
@@ -38,8 +39,6 @@ CHUNK = 1 << 18
 class Layout(ABC):
     """One data set in its folder, as OGB's archive leaves it."""
 
-    splits: ClassVar[Sequence[str]] = ("train", "valid", "test")
-
     benchmark: Benchmark
     folder: Path
     names: bool
@@ -52,6 +51,14 @@ class Layout(ABC):
     @property
     def split(self) -> Path:
         return self.folder / "split" / self.benchmark.split
+
+    def torch_split(self) -> list[Path]:
+        """The files of a split that is arrays by name."""
+        return [self.split / f"{part}.pt" for part in SPLITS]
+
+    def csv_split(self, folder: str = "") -> dict[int, Path]:
+        """The files of a split that is lists of nodes, by its code."""
+        return {code: self.split / folder / f"{part}.csv.gz" for code, part in enumerate(SPLITS)}
 
     @abstractmethod
     def needed(self) -> list[Path]:
@@ -102,7 +109,7 @@ class OneType(Layout):
         return self.mapped("nodeidx2*.csv.gz")
 
     def entities(self) -> Iterator[Labels]:
-        for path in self.name_files() if self.names else []:
+        for path in self.mapped("nodeidx2*.csv.gz") if self.names else []:
             yield from self.named(path)
 
     @property
@@ -166,6 +173,11 @@ def same_length(arrays: Mapping[str, Any], names: Sequence[str], where: Path) ->
     sizes = {name: len(arrays[name]) for name in names}
     if len(set(sizes.values())) > 1:
         raise DataError(f"{where} has columns of different lengths, {sizes}: download it again")
+
+
+def read_parts(files: Mapping[int, Path]) -> dict[int, NDArray[np.int64]]:
+    """The nodes of each split."""
+    return {code: all_integers(path) for code, path in files.items()}
 
 
 def label_rows(

@@ -18,6 +18,7 @@ from kgscale.data.ogb.layout import Layout, OneType, facts, keys_of, same_length
 from kgscale.data.ogb.numbers import check_range, read_rows
 from kgscale.data.source import (
     DEFAULT_TYPE,
+    SPLITS,
     Asked,
     Candidates,
     Labels,
@@ -38,17 +39,10 @@ class Triples(OneType):
     """ogbl-wikikg2: the split has all triples, and the graph is its training part."""
 
     def needed(self) -> list[Path]:
-        return [
-            self.raw / "num-node-list.csv.gz",
-            *(self.split / f"{part}.pt" for part in self.splits),
-        ]
+        return [self.raw / "num-node-list.csv.gz", *self.torch_split()]
 
     def name_files(self) -> list[Path]:
         return [*self.mapped("nodeidx2*.csv.gz"), *self.mapped("reltype2relid.csv.gz")]
-
-    def entities(self) -> Iterator[Labels]:
-        for path in self.mapped("nodeidx2*.csv.gz") if self.names else []:
-            yield from self.named(path)
 
     def relations(self) -> Iterator[Labels]:
         for path in self.mapped("reltype2relid.csv.gz") if self.names else []:
@@ -66,7 +60,7 @@ class Triples(OneType):
         )
 
     def _facts(self, parts: Parts, size: int, audit: Audit) -> Iterator[NumberedFacts]:
-        for split in self.splits:
+        for split in SPLITS:
             path, part = parts[split]
             same_length(part, ("head", "relation", "tail"), path)
             yield from facts(
@@ -155,10 +149,7 @@ class TypedTriples(Layout):
     """ogbl-biokg: entities are numbered within their type."""
 
     def needed(self) -> list[Path]:
-        return [
-            self.raw / "num-node-dict.csv.gz",
-            *(self.split / f"{part}.pt" for part in self.splits),
-        ]
+        return [self.raw / "num-node-dict.csv.gz", *self.torch_split()]
 
     def name_files(self) -> list[Path]:
         return [*self.mapped("*_entidx2name.csv.gz"), *self.mapped("relidx2relname.csv.gz")]
@@ -175,7 +166,7 @@ class TypedTriples(Layout):
         )
 
     def _facts(self, parts: Parts, numbered: Numbered, audit: Audit) -> Iterator[NumberedFacts]:
-        for split in self.splits:
+        for split in SPLITS:
             path, part = parts[split]
             head, tail = self._ends(part, path, numbered)
             yield from facts(
@@ -242,10 +233,7 @@ class RankedPairs(OneType):
     """ogbl-citation2: for each source, targets that it does not have."""
 
     def needed(self) -> list[Path]:
-        return [
-            self.raw / "num-node-list.csv.gz",
-            *(self.split / f"{part}.pt" for part in self.splits),
-        ]
+        return [self.raw / "num-node-list.csv.gz", *self.torch_split()]
 
     def offered(self) -> list[Path]:
         return [*super().offered(), self.raw / "node-feat.csv.gz"]
@@ -262,7 +250,7 @@ class RankedPairs(OneType):
         )
 
     def _facts(self, parts: Parts, size: int, audit: Audit) -> Iterator[NumberedFacts]:
-        for split in self.splits:
+        for split in SPLITS:
             path, part = parts[split]
             same_length(part, ("source_node", "target_node"), path)
             yield from facts(
@@ -306,10 +294,7 @@ class Pairs(OneType):
     def needed(self) -> list[Path]:
         if self._packed.is_file():
             return [self._packed, self._whole]
-        return [
-            self.raw / "num-node-list.csv.gz",
-            *(self.split / f"{part}.pt" for part in self.splits),
-        ]
+        return [self.raw / "num-node-list.csv.gz", *self.torch_split()]
 
     def offered(self) -> list[Path]:
         return [*super().offered(), self.raw / "node-feat.csv.gz"]
@@ -334,12 +319,12 @@ class Pairs(OneType):
         if not self._packed.is_file():
             return Parts(self, scratch)
         found = self.torch_file(self._whole, scratch)
-        return {split: (self._whole, found[split]) for split in self.splits}
+        return {split: (self._whole, found[split]) for split in SPLITS}
 
     def _facts(
         self, parts: Mapping[str, tuple[Path, Part]] | Parts, size: int, audit: Audit
     ) -> Iterator[NumberedFacts]:
-        for split in self.splits:
+        for split in SPLITS:
             path, part = parts[split]
             edge = _pairs(part, "edge", path, size)
             yield from facts(

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from kgscale.data.audit import Audit
 from kgscale.data.features import NumberedFeatures
 from kgscale.data.matrices import unpack_npz
-from kgscale.data.ogb.layout import Layout, OneType, csv_features, facts, keys, label_rows
+from kgscale.data.ogb.layout import (
+    Layout,
+    OneType,
+    csv_features,
+    facts,
+    keys,
+    label_rows,
+    read_parts,
+)
 from kgscale.data.ogb.links import packed_features, typed_names, typed_sizes
 from kgscale.data.ogb.numbers import (
     all_integers,
@@ -24,7 +32,6 @@ from kgscale.data.ogb.numbers import (
 )
 from kgscale.data.source import (
     DEFAULT_TYPE,
-    SPLITS,
     NodeLabelRows,
     Numbered,
     NumberedFacts,
@@ -46,7 +53,7 @@ class Nodes(OneType):
             self.raw / "num-node-list.csv.gz",
             self.raw / "edge.csv.gz",
             self.raw / "node-label.csv.gz",
-            *(self.split / f"{part}.csv.gz" for part in self.splits),
+            *self.csv_split().values(),
         ]
 
     def offered(self) -> list[Path]:
@@ -76,9 +83,7 @@ class Nodes(OneType):
     def _labels(self) -> Iterator[NodeLabelRows]:
         path = self.raw / "node-label.csv.gz"
         width = len(first_row(path))
-        parts = {
-            code: all_integers(self.split / f"{split}.csv.gz") for code, split in enumerate(SPLITS)
-        }
+        parts = read_parts(self.csv_split())
         label = np.concatenate(list(read_integers(path, width=width)))
         if width == 1:
             yield from label_rows(label, parts, prefix="", where=path)
@@ -165,7 +170,7 @@ class PackedNodes(OneType):
         return [
             self.raw / "data.npz",
             self.raw / "node-label.npz",
-            *(self.split / f"{part}.csv.gz" for part in self.splits),
+            *self.csv_split().values(),
         ]
 
     def read(self, audit: Audit, scratch: Path) -> Reading:
@@ -197,9 +202,7 @@ class PackedNodes(OneType):
         place = scratch / "labels"
         place.mkdir()
         label = unpack_npz(path, place)["node_label"]
-        parts = {
-            code: all_integers(self.split / f"{split}.csv.gz") for code, split in enumerate(SPLITS)
-        }
+        parts = read_parts(self.csv_split())
         yield from label_rows(label, parts, prefix="", where=path)
 
 
@@ -240,7 +243,7 @@ class TypedNodes(Layout):
             *first,
             *map(self.edges, self.triplets()),
             self.raw / "node-label" / type / "node-label.csv.gz",
-            *(self.split / type / f"{part}.csv.gz" for part in self.splits),
+            *self.csv_split(type).values(),
         ]
 
     def name_files(self) -> list[Path]:
@@ -280,8 +283,5 @@ class TypedNodes(Layout):
     def _labels(self, numbered: Numbered) -> Iterator[NodeLabelRows]:
         type = self._labelled()
         path = self.raw / "node-label" / type / "node-label.csv.gz"
-        parts = {
-            code: all_integers(self.split / type / f"{split}.csv.gz")
-            for code, split in enumerate(SPLITS)
-        }
+        parts = read_parts(self.csv_split(type))
         yield from label_rows(all_integers(path), parts, prefix=numbered.prefix(type), where=path)
