@@ -19,6 +19,7 @@ from kgscale.metrics.classification import (
     single_label_sums,
     summarize_classes,
 )
+from kgscale.metrics.given import mean_roc_auc
 from kgscale.models.heads import ClassificationHead
 from kgscale.types import EntityVectors
 
@@ -44,7 +45,7 @@ def evaluate_nodes(
     node: Int64[Tensor, " node"],
     label: Int64[Tensor, " node"] | Float[Tensor, "node class"],
 ) -> dict[str, float]:
-    """Accuracy, micro and macro F1; with several classes per entity, average precision too."""
+    """Accuracy, micro and macro F1; with several classes, average precision and ROC-AUC too."""
     if not len(node):
         return {}
     logits = torch.cat(list(logits_of(vectors, head, node)))
@@ -59,8 +60,11 @@ def class_metrics(
     if label.ndim == 1:
         return summarize_classes(single_label_sums(logits, label))
     found = summarize_classes(multi_label_sums(logits, label))
-    precision = average_precision(logits, label)
-    return found if precision is None else {**found, "average_precision": precision}
+    more = {
+        "average_precision": average_precision(logits, label),
+        "rocauc": mean_roc_auc(logits, label),
+    }
+    return {**found, **{name: value for name, value in more.items() if value is not None}}
 
 
 def majority_logits(

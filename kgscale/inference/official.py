@@ -20,6 +20,7 @@ from kgscale.graph.known import KnownFacts
 from kgscale.graph.store import GraphStore
 from kgscale.inference.classify import Labeller, logits_of
 from kgscale.inference.embed import GraphVectors
+from kgscale.metrics.given import candidate_counts, hits_among, reciprocal_rank, roc_auc
 from kgscale.models.decoders import Decoder
 
 Answers: TypeAlias = Float[Tensor, " question"]
@@ -127,6 +128,34 @@ def measure_links(
         for name, values in found.items():
             parts.setdefault(name.removesuffix("_list"), []).append(values.double())
     return {name: float(torch.cat(values).mean()) for name, values in parts.items()}
+
+
+def own_measure(
+    metric: str,
+    questions: Questions,
+    vectors: GraphVectors,
+    decoder: Decoder,
+    train: KnownFacts,
+    *,
+    memory: int,
+) -> float:
+    """The metric of a leaderboard, the same as the Evaluator's, without the package.
+
+    For validation during training, where a checkpoint is chosen.
+    """
+    assert questions.tail is not None
+    if questions.other_head is not None:
+        positive, negative = pair_scores(questions, vectors, decoder, memory=memory)
+        _, _, k = metric.partition("@")
+        return hits_among(positive, negative, int(k)) if k else roc_auc(positive, negative)
+    if questions.head_negative is None and questions.tail_negative is None:
+        best = best_tails(questions, vectors, decoder, train, memory=memory)
+        return float(reciprocal_rank(best, questions.tail.long()).mean())
+    ranks = [
+        candidate_counts(positive, negative).realistic
+        for positive, negative in candidate_scores(questions, vectors, decoder, memory=memory)
+    ]
+    return float(torch.cat(ranks).reciprocal().mean())
 
 
 @torch.no_grad()

@@ -16,4 +16,5 @@ _WORDS: Final = {
 
 def word(name: str) -> str:
     """A metric's name for people."""
-    return _WORDS.get(name, name)
+    own = name.removeprefix("official_")
+    return _WORDS.get(own, own) + (" by OGB's rules" if own != name else "")

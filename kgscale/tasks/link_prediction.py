@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from functools import cached_property, partial
 from typing import Any
 
+from kgscale.data.ogb.benchmarks import find_benchmark
 from kgscale.errors import ConfigError
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.store import GraphStore
+from kgscale.inference.embed import GraphVectors
 from kgscale.inference.evaluate import RankReport, evaluate, model_ranker
-from kgscale.inference.official import official_links
+from kgscale.inference.official import official_links, own_measure
 from kgscale.inference.popularity import popularity_ranker
 from kgscale.inference.predict import Prediction, VectorPredictor, table
+from kgscale.models.decoders import Decoder
 from kgscale.sampling.base import Strategy
 from kgscale.tasks import show
 from kgscale.tasks.assembly import assemble
@@ -64,6 +67,7 @@ class LinkTraining(Training):
             features=found.features,
             known=KnownFacts(parts.known),
             valid=some_of(parts.valid, settings.evaluation.validate_on),
+            official=_official(settings, parts),
             **asdict(penalty),
             memory=settings.memory,
         )
@@ -152,3 +156,18 @@ class LinkTraining(Training):
             )
         self.predictions = tuple(found)
         write_predictions(self.directory, table(self.predictions, self.store))
+
+
+def _official(
+    settings: RunSettings, parts: GraphParts
+) -> tuple[str, Callable[[GraphVectors, Decoder], float]] | None:
+    """The metric of the benchmark's leaderboard, if that is to choose the checkpoint."""
+    asked, benchmark = parts.asked, parts.benchmark
+    if settings.evaluation.choose == "own" or asked is None or benchmark is None:
+        return None
+    metric, train = find_benchmark(benchmark).metric, KnownFacts(parts.graph)
+
+    def measure(vectors: GraphVectors, decoder: Decoder) -> float:
+        return own_measure(metric, asked, vectors, decoder, train, memory=settings.memory)
+
+    return metric, measure

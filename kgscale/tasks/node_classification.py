@@ -78,6 +78,7 @@ class NodeTraining(Training):
             graph=parts.graph,
             features=found.features,
             valid=labels.of("valid"),
+            tasks=settings.evaluation.choose == "official",
             memory=settings.memory,
         )
         return module, found.strategy, found.spec

@@ -14,6 +14,7 @@ from torch import Tensor
 from kgscale.batch import Given
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.anchors import AnchorSettings, find_anchors
+from kgscale.graph.asked import Questions
 from kgscale.graph.catalog import EntityType
 from kgscale.graph.gather import StoredFeatures
 from kgscale.graph.labels import NodeLabels
@@ -41,6 +42,9 @@ class GraphParts:
     known: Adjacency
     valid: Triples
     labels: NodeLabels | None
+    benchmark: str | None = None
+    asked: Questions | None = None
+    """What the benchmark asks of validation."""
     types: list[dict[str, Any]]
     """Storage types with ``name``, ``start``, ``stop`` and the number of ``features``."""
     features: Features
@@ -58,6 +62,8 @@ class GraphParts:
             known=store.adjacency(known=True),
             valid=store.triples("valid"),
             labels=store.labels(),
+            benchmark=store.benchmark,
+            asked=store.asked("valid"),
             types=[
                 _type(kind, matrices[at].shape[1] if at in matrices else 0)
                 for at, kind in enumerate(store.types)

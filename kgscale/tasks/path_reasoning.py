@@ -197,6 +197,11 @@ def _check(settings: RunSettings) -> None:
             f"task=path_reasoning asks every question in a subgraph of its own, which"
             f" {kind.__name__} doesn't cut; use strategy=paths, or task=link_prediction"
         )
+    if settings.evaluation.choose == "official":
+        raise ConfigError(
+            "evaluation.choose=official scores a benchmark's candidates by vectors, which"
+            " task=path_reasoning has not: leave it out"
+        )
     if settings.inputs != InputSettings():
         raise ConfigError(
             "inputs are settings of models that know entities by vectors or features, and"

@@ -56,6 +56,7 @@ class EvaluationSettings:
     validate_on: int | None = None
     measure_on: int | None = None
     official: bool = True
+    choose: Literal["own", "official"] = "own"
     rest: str | None = None
     blend: float = 0.0
     memory: int = 256

@@ -24,7 +24,7 @@ _NAMED: Final = 3
 _LEAK: Final = 0.05
 """Triples that join an entity to its label, per labelled entity, from which on it is told."""
 _METRICS = ("mrr", *(f"hits@{k}" for k in HITS))
-_NODE_METRICS = ("accuracy", "micro_f1", "macro_f1", "average_precision")
+_NODE_METRICS = ("accuracy", "micro_f1", "macro_f1", "average_precision", "rocauc")
 
 
 def console(*, quiet: bool = False) -> Console:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from kgscale.data.audit import Tell, silent
 from kgscale.data.source import Fetched, Source
+from kgscale.errors import ConfigError
 from kgscale.graph.propagate import Propagation, propagate
 from kgscale.graph.store import GraphStore, prepare
 from kgscale.inference.embed import Features
@@ -121,6 +122,11 @@ class Training(ABC):
         self.check(self.store)
         if self.benchmark is not None:
             check_evaluator(self.benchmark)
+        if self.settings.evaluation.choose == "official" and self.store.benchmark is None:
+            raise ConfigError(
+                f"evaluation.choose=official needs a benchmark of OGB, and {self.store.name} is"
+                " none: leave it out"
+            )
 
     def _plan(self) -> None:
         """Settle the strategy; refuse what won't fit before it is begun, then propagate."""

@@ -10,8 +10,10 @@ import torch
 from kgscale.batch import LinkQueries, SubgraphBatch
 from kgscale.errors import ConfigError
 from kgscale.graph.known import KnownFacts
-from kgscale.inference.evaluate import Ranker, evaluate, model_ranker
+from kgscale.inference.embed import GraphVectors
+from kgscale.inference.evaluate import evaluate, model_ranker
 from kgscale.losses import Loss, Scalar, fused_softmax_loss, mean_penalty, relation_queries
+from kgscale.models.decoders import Decoder
 from kgscale.models.link import LinkModel
 from kgscale.training.distributed import sum_over_ranks
 from kgscale.training.module import GraphModule
@@ -27,6 +29,8 @@ class LinkPrediction(GraphModule):
         n3: weight of the nuclear 3-norm of the vectors in each asked triple (Lacroix et al.
             2018), 0 for none.
         l2: weight of their squared 2-norm.
+        official: a benchmark's own metric of the vectors by its name, which then chooses the
+            checkpoint instead of the MRR.
         relation: weight of a second question, which relation joins the two entities of each
             asked triple (Chen et al. 2021).
         more: as for :class:`GraphModule`.
@@ -44,11 +48,13 @@ class LinkPrediction(GraphModule):
         n3: float = 0.0,
         l2: float = 0.0,
         relation: float = 0.0,
+        official: tuple[str, Callable[[GraphVectors, Decoder], float]] | None = None,
         **more: Any,
     ) -> None:
         super().__init__(**more)
         self.loss, self.known, self.valid = loss, known, valid
         self.n3, self.l2, self.relation = n3, l2, relation
+        self.official = official
         if relation and not self.model.decoder.is_linear_in_relation:
             raise ConfigError(
                 f"loss.relation asks for scores that are linear in the relation, and those of"
@@ -58,7 +64,7 @@ class LinkPrediction(GraphModule):
 
     @property
     def monitor(self) -> str:
-        return "mrr"
+        return "mrr" if self.official is None else f"official_{self.official[0]}"
 
     @property
     def has_validation(self) -> bool:
@@ -110,12 +116,15 @@ class LinkPrediction(GraphModule):
 
     def validate(self) -> dict[str, float]:
         rank, world_size = self.trainer.global_rank, self.trainer.world_size
-        report = evaluate(self.ranker(), self.valid, self.graph, shard=rank, num_shards=world_size)
+        vectors, decoder = self.vectors(), self.model.decoder
+        ranker = model_ranker(vectors, decoder, self.known, memory=self.memory)
+        report = evaluate(ranker, self.valid, self.graph, shard=rank, num_shards=world_size)
         metrics = sum_over_ranks(report).overall()
-        return {name: metrics[name] for name in ("mrr", "hits@1", "hits@3", "hits@10")}
-
-    def ranker(self) -> Ranker:
-        return model_ranker(self.vectors(), self.model.decoder, self.known, memory=self.memory)
+        found = {name: metrics[name] for name in ("mrr", "hits@1", "hits@3", "hits@10")}
+        if self.official is not None:
+            _, measure = self.official
+            found[self.monitor] = measure(vectors, decoder)
+        return found
 
 
 def _square(rows: torch.Tensor) -> torch.Tensor:

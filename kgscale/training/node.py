@@ -25,19 +25,22 @@ class NodeClassification(GraphModule):
     Args:
         valid: entities and labels that choose the checkpoint: by accuracy, or by micro F1 where
             entities have several classes.
+        tasks: whether classes are tasks of their own, whose mean ROC-AUC chooses it instead.
         more: as for :class:`GraphModule`.
     """
 
     model: NodeModel
     uses_all_parameters = False
 
-    def __init__(self, *, valid: Labelled, **more: Any) -> None:
+    def __init__(self, *, valid: Labelled, tasks: bool = False, **more: Any) -> None:
         super().__init__(**more)
-        self.valid = valid
+        self.valid, self.tasks = valid, tasks
 
     @property
     def monitor(self) -> str:
-        return "accuracy" if self.valid[1].ndim == 1 else "micro_f1"
+        if self.valid[1].ndim == 1:
+            return "accuracy"
+        return "rocauc" if self.tasks else "micro_f1"
 
     @property
     def has_validation(self) -> bool:

@@ -27,7 +27,14 @@ from kgscale.inference.official import (
 )
 from kgscale.kernels.rank import count_better
 from kgscale.metrics.classification import multi_label_sums, single_label_sums, summarize_classes
-from kgscale.metrics.ranking import RankCounts, rank_sums, summarize
+from kgscale.metrics.given import (
+    candidate_counts,
+    hits_among,
+    mean_roc_auc,
+    reciprocal_rank,
+    roc_auc,
+)
+from kgscale.metrics.ranking import rank_sums, summarize
 from kgscale.models.decoders import ComplEx, DistMult
 from tests.ogb.conftest import ogb
 
@@ -43,12 +50,15 @@ def coarse(*shape: int, seed: int) -> Tensor:
 
 
 def ours(positive: Tensor, negative: Tensor) -> dict[str, float]:
-    """By the kernel and the sums that rank among all entities."""
+    """By the kernel and the sums that rank among all entities, and by plain counts."""
     scores = torch.cat([positive[:, None], negative], dim=1)
     target = torch.zeros(len(positive), dtype=torch.int64)
     none = torch.zeros(len(positive) + 1, dtype=torch.int64)
     better, tied = count_better(scores, target, none, NONE)
-    return summarize(rank_sums(RankCounts(better, tied), target, 1)[0])
+    plain = candidate_counts(positive, negative)
+    assert torch.equal(plain.better, better)
+    assert torch.equal(plain.tied, tied)
+    return summarize(rank_sums(plain, target, 1)[0])
 
 
 @pytest.mark.parametrize("benchmark", ["ogbl-wikikg2", "ogbl-biokg", "ogbl-citation2"])
@@ -69,6 +79,10 @@ def test_hits_among_all_others(ogb: ModuleType, benchmark: str, k: int) -> None:
     judged = evaluator(f"ogbl-{benchmark}").eval({"y_pred_pos": positive, "y_pred_neg": negative})
     reached = (negative[None] >= positive[:, None]).sum(dim=1)
     assert judged[f"hits@{k}"] == pytest.approx(float((reached < k).double().mean()))
+    assert judged[f"hits@{k}"] == pytest.approx(hits_among(positive, negative, k))
+    few = negative[: k - 1]
+    judged = evaluator(f"ogbl-{benchmark}").eval({"y_pred_pos": positive, "y_pred_neg": few})
+    assert judged[f"hits@{k}"] == hits_among(positive, few, k) == 1
 
 
 def test_area_under_the_curve(ogb: ModuleType) -> None:
@@ -77,6 +91,7 @@ def test_area_under_the_curve(ogb: ModuleType) -> None:
     judged = evaluator("ogbl-vessel").eval({"y_pred_pos": positive, "y_pred_neg": negative})
     before = (positive[:, None] > negative).double() + (positive[:, None] == negative) / 2
     assert judged["rocauc"] == pytest.approx(float(before.mean()))
+    assert judged["rocauc"] == pytest.approx(roc_auc(positive, negative))
 
 
 @pytest.mark.parametrize("benchmark", ["ogbn-arxiv", "ogbn-mag", "mag240m"])
@@ -99,15 +114,16 @@ def test_tasks_of_proteins(ogb: ModuleType) -> None:
         before = (score[has == 1][:, None] > score[has == 0]).double()
         areas.append(float(before.mean()))
     assert judged == {"rocauc": pytest.approx(np.mean(areas))}
+    assert judged["rocauc"] == pytest.approx(mean_roc_auc(logits, label))
+    assert mean_roc_auc(logits, torch.zeros_like(label)) is None
     assert multi_label_sums(logits, label).shape == (111, 3)
 
 
 def test_best_ten(ogb: ModuleType) -> None:
-    best = torch.arange(40).view(4, 10)
-    judged = evaluator("wikikg90mv2").eval(
-        {"h,r->t": {"t_pred_top10": best, "t": torch.tensor([0, 19, 22, 5])}}
-    )
+    best, tail = torch.arange(40).view(4, 10), torch.tensor([0, 19, 22, 5])
+    judged = evaluator("wikikg90mv2").eval({"h,r->t": {"t_pred_top10": best, "t": tail}})
     assert judged["mrr"] == pytest.approx((1 + 1 / 10 + 1 / 3 + 0) / 4)
+    assert judged["mrr"] == pytest.approx(float(reciprocal_rank(best, tail).mean()))
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

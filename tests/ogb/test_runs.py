@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 import kgscale
 from kgscale.cli import main
+from kgscale.data.ogb.benchmarks import BENCHMARKS
 from kgscale.errors import ConfigError
 from tests.ogb.miniature import write
 from tests.ogb.test_layout import datasets
@@ -64,6 +66,32 @@ def test_two_epochs_and_the_official_measure(name: str, ogb: ModuleType, tmp_pat
     assert run.official("valid") == pytest.approx(official["valid"])
     if name not in METRICS:
         assert official["valid"]["acc"] == pytest.approx(results["metrics"]["valid"]["accuracy"])
+
+
+@pytest.mark.parametrize("name", datasets(""))
+def test_the_official_metric_chooses(name: str, ogb: ModuleType, tmp_path: Path) -> None:
+    """Our own computation of it, which training looks at, is the Evaluator's."""
+    write(name, tmp_path / "dataset")
+    run = kgscale.train(*overrides(name, tmp_path), "evaluation.choose=official", quiet=True)
+    results = json.loads((run.directory / "results.json").read_text())
+    metric = BENCHMARKS[name].metric
+    judged = results["metrics"]["official"]["valid"][metric]
+    with (run.directory / "metrics.csv").open() as lines:
+        curve = [row for row in csv.DictReader(lines) if row[f"valid/{results['monitor']}"]]
+    best = max(float(row[f"valid/{results['monitor']}"]) for row in curve)
+    assert best == pytest.approx(judged, abs=1e-6)
+    assert METRICS.get(name, "acc") == metric
+
+
+def test_no_benchmark_has_no_official_metric(tmp_path: Path) -> None:
+    asked = ("data=synthetic", "data.kind=rules", "data.edges=3000", "evaluation.choose=official")
+    with pytest.raises(ConfigError, match=r"choose=official needs a benchmark of OGB"):
+        kgscale.train(*asked, f"root={tmp_path}", f"store.root={tmp_path}", quiet=True)
+
+
+def test_paths_score_no_candidates() -> None:
+    with pytest.raises(ConfigError, match=r"choose=official scores a benchmark's candidates"):
+        kgscale.train("task=path_reasoning", "data=synthetic", "evaluation.choose=official")
 
 
 def test_without_the_package_it_says_so_before_training(

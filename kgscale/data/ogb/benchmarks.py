@@ -29,9 +29,13 @@ class Benchmark:
     """The folder of its split."""
     relation: str = ""
     """What its edges are called, where they have no name."""
+    metric: str = "acc"
+    """Of its leaderboard, as OGB's Evaluator calls it."""
 
 
-def _link(name: str, archive: str, layout: str, split: str, relation: str = "") -> Benchmark:
+def _link(
+    name: str, archive: str, layout: str, split: str, metric: str, relation: str = ""
+) -> Benchmark:
     return Benchmark(
         name=f"ogbl-{name}",
         folder=f"ogbl_{name}",
@@ -39,6 +43,7 @@ def _link(name: str, archive: str, layout: str, split: str, relation: str = "") 
         url=f"{SERVER}/linkproppred/{archive}.zip",
         split=split,
         relation=relation,
+        metric=metric,
     )
 
 
@@ -48,6 +53,7 @@ def _node(
     layout: str,
     split: str,
     relation: str = "",
+    metric: str = "acc",
     release: int = 1,
 ) -> Benchmark:
     return Benchmark(
@@ -58,23 +64,24 @@ def _node(
         release=release,
         split=split,
         relation=relation,
+        metric=metric,
     )
 
 
 BENCHMARKS = {
     found.name: found
     for found in (
-        _link("wikikg2", "wikikg-v2", "triples", "time"),
-        _link("biokg", "biokg", "typed_triples", "random"),
-        _link("citation2", "citation-v2", "ranked_pairs", "time", "cites"),
-        _link("collab", "collab", "pairs", "time", "works_with"),
-        _link("ppa", "ppassoc", "pairs", "throughput", "associated_with"),
-        _link("ddi", "ddi", "pairs", "target", "interacts_with"),
-        _link("vessel", "vessel", "pairs", "spatial", "joins"),
+        _link("wikikg2", "wikikg-v2", "triples", "time", "mrr"),
+        _link("biokg", "biokg", "typed_triples", "random", "mrr"),
+        _link("citation2", "citation-v2", "ranked_pairs", "time", "mrr", "cites"),
+        _link("collab", "collab", "pairs", "time", "hits@50", "works_with"),
+        _link("ppa", "ppassoc", "pairs", "throughput", "hits@100", "associated_with"),
+        _link("ddi", "ddi", "pairs", "target", "hits@20", "interacts_with"),
+        _link("vessel", "vessel", "pairs", "spatial", "rocauc", "joins"),
         _node("mag", "mag", "typed_nodes", "time", release=2),
         _node("arxiv", "arxiv", "nodes", "time", "cites"),
         _node("products", "products", "nodes", "sales_ranking", "bought_with"),
-        _node("proteins", "proteins", "nodes", "species", "near"),
+        _node("proteins", "proteins", "nodes", "species", "near", "rocauc"),
         _node("papers100M", "papers100M-bin", "packed_nodes", "time", "cites"),
         Benchmark(
             name="mag240m",
@@ -87,6 +94,7 @@ BENCHMARKS = {
             folder="wikikg90m-v2",
             layout="wikikg90mv2",
             url=f"{LSC_SERVER}/wikikg90m-v2.zip",
+            metric="mrr@10",
         ),
     )
 }
