@@ -155,6 +155,26 @@ def test_what_has_come_whole_is_not_fetched_again(
     assert server.ranges == [None]
 
 
+def test_two_at_once_fetch_it_once(server: Server, tmp_path: Path) -> None:
+    server.content = archive({**FILES, "any-name/large": b"x" * 200_000})
+    asked, failed = fetched(server, tmp_path), list[BaseException]()
+
+    def run() -> None:
+        try:
+            asked.run()
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert server.ranges == [None]
+    assert_complete(asked, server)
+
+
 @pytest.mark.parametrize("said", [2000, 4000])
 def test_a_wrong_length(server: Server, tmp_path: Path, said: int) -> None:
     """Too short: what comes is no archive. Too long: what is missing never comes."""

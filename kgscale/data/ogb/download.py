@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import http.client
 import json
@@ -76,8 +77,9 @@ class Download:
                 and what has come is kept.
             ResourceError: no space.
         """
-        with _disk(self.folder.parent):
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with _disk(self.folder.parent), self._alone():
+            if self.folder.exists():  # another process was first
+                return
             self._fetch(tell)
             tell("computing the checksum")
             with self.archive.open("rb") as file:
@@ -86,6 +88,16 @@ class Download:
             self._unpack(record, tell)
             self.archive.unlink()
             self._about.unlink(missing_ok=True)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time; the system lets go of what a killed one held."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        path = self.archive.with_suffix(".lock")
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+            path.unlink(missing_ok=True)
 
     def _fetch(self, tell: Tell) -> None:
         failed = 0
