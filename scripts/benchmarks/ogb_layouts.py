@@ -8,14 +8,14 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import struct
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-import torch
 
 SKEW = 2.5
 CHUNK = 1 << 20
@@ -53,6 +53,41 @@ def table(path: Path, columns: Iterable[np.ndarray], *, header: tuple[str, ...] 
             options = pa_csv.WriteOptions(include_header=False, quoting_style="none")
 
 
+def torch_file(path: Path, arrays: dict[str, Callable[[], np.ndarray]]) -> None:
+    """A dict of int64 arrays as ``torch.save`` writes it, with one of them in memory at a time.
+
+    It would keep all of them twice more, as bytes and as text: too much for negatives.
+    """
+    with (
+        zipfile.ZipFile(path, "w") as packed,
+        packed.open(f"{path.stem}/data.pkl", "w", force_zip64=True) as file,
+    ):
+        file.write(b"\x80\x02}(")
+        for name, make in arrays.items():
+            values = make()
+            file.write(_text(name) + b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n")
+            file.write(b"K\x00\x85" + _bytes_of(b"b") + b"\x87R(K\x01(")
+            file.write(b"".join(b"J" + struct.pack("<i", size) for size in values.shape))
+            file.write(b"tcnumpy\ndtype\n" + _text("i8") + b"\x89\x88\x87R(K\x03" + _text("<"))
+            file.write(b"NNN" + 2 * (b"J" + struct.pack("<i", -1)) + b"K\x00tb\x89")
+            raw = values.reshape(-1).view(np.uint8)
+            parts = [raw[first : first + (1 << 24)] for first in range(0, len(raw), 1 << 24)]
+            size = len(raw) + sum(int((part >= 128).sum()) for part in parts)
+            file.write(b"c_codecs\nencode\nX" + struct.pack("<I", size))
+            for part in parts:
+                file.write(part.tobytes().decode("latin-1").encode())
+            file.write(_text("latin1") + b"\x86Rtb")
+        file.write(b"u.")
+
+
+def _text(text: str) -> bytes:
+    return b"X" + struct.pack("<I", len(text)) + text.encode()
+
+
+def _bytes_of(content: bytes) -> bytes:
+    return b"c_codecs\nencode\n" + _text(content.decode("latin-1")) + _text("latin1") + b"\x86R"
+
+
 def wikikg2(root: Path, *, part: float = 1.0) -> None:
     """2,500,604 entities, 535 relations; ``part`` of its triples."""
     entities, relations, rng = int(2_500_604 * part), 535, np.random.default_rng(0)
@@ -62,18 +97,18 @@ def wikikg2(root: Path, *, part: float = 1.0) -> None:
     sizes = {"train": 16_109_182, "valid": 429_456, "test": 598_543}
     for split, whole in sizes.items():
         count = int(whole * part)
-        arrays = {
-            "head": ends(rng, entities, count),
-            "relation": (rng.random(count) ** 3 * relations).astype(np.int64),
-            "tail": ends(rng, entities, count),
-        }
+        relation = (rng.random(count) ** 3 * relations).astype(np.int64)
         if split == "train":
-            # Every relation is in train.
-            arrays["relation"][:relations] = np.arange(relations)
-        else:
-            for side in ("head", "tail"):
-                arrays[f"{side}_neg"] = rng.integers(entities, size=(count, 500))
-        torch.save(arrays, folder / "split" / "time" / f"{split}.pt")
+            relation[:relations] = np.arange(relations)  # which therefore has all of them
+        arrays = {
+            "head": lambda count=count: ends(rng, entities, count),
+            "relation": lambda relation=relation: relation,
+            "tail": lambda count=count: ends(rng, entities, count),
+        }
+        if split != "train":
+            for side in ("head_neg", "tail_neg"):
+                arrays[side] = lambda count=count: rng.integers(entities, size=(count, 500))
+        torch_file(folder / "split" / "time" / f"{split}.pt", arrays)
     number = np.arange(entities)
     names = np.array([f"Q{n}" for n in rng.permutation(10 * entities)[:entities]])
     table(folder / "mapping" / "nodeidx2entityid.csv.gz", [number, names], header=("idx", "id"))
