@@ -55,7 +55,7 @@ class Steps:
 def _stand_alone(module: GraphModule) -> None:
     """As if a Trainer were there, of a single process."""
     module._trainer = SimpleNamespace(  # type: ignore[assignment]
-        world_size=1, accumulate_grad_batches=1, global_step=0, current_epoch=0
+        world_size=1, global_rank=0, accumulate_grad_batches=1, global_step=0, current_epoch=0
     )
     module.log = lambda *_, **__: None  # type: ignore[method-assign]
 
