@@ -99,7 +99,9 @@ def _move_inputs(composed: Settings, own: Mapping[str, Any]) -> None:
     composed["encoder"] = {**composed["encoder"], "input_dropout": inputs["dropout"]}
     if inputs["normalize"] and "normalize_rows" not in own:
         composed["strategy"] = {**composed["strategy"], "normalize_rows": True}
-    composed["inputs"] = {**inputs, "dropout": 0.0, "normalize": False}
+    # Anchors are told to encoders of messages alone; rows of maps have learned vectors beside them.
+    learned = "missing" if inputs["learned"] == "anchors" else inputs["learned"]
+    composed["inputs"] = {**inputs, "learned": learned, "dropout": 0.0, "normalize": False}
 
 
 def with_parts(settings: Settings, growth: float) -> Settings:
