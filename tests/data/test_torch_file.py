@@ -166,3 +166,15 @@ def resident(path: Path) -> int:
     start = next(at for at, line in enumerate(lines) if line.endswith(str(path)))
     (size,) = (line for line in lines[start : start + 10] if line.startswith("Rss:"))
     return int(size.split()[1])
+
+
+@pytest.mark.parametrize(("place", "byte"), [(6, 1), (8, 99)])
+def test_an_archive_that_claims_strange_things(tmp_path: Path, place: int, byte: int) -> None:
+    """A password, or a packing that nobody knows; both stand in the archive's directory too."""
+    path = saved({"head": np.arange(7)}, tmp_path)
+    content = bytearray(path.read_bytes())
+    for mark, shift in ((b"PK\x03\x04", 0), (b"PK\x01\x02", 2)):
+        content[content.index(mark) + place + shift] = byte
+    path.write_bytes(bytes(content))
+    with pytest.raises(DataError, match=r"value\.pt cannot be read"):
+        read_torch_file(path, tmp_path / "scratch")

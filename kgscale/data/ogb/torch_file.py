@@ -13,6 +13,7 @@ import io
 import math
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -373,7 +374,8 @@ def _refused(path: Path) -> Iterator[None]:
         raise DataError(
             f"{path} is damaged ({type(error).__name__}: {error}): download it again"
         ) from error
-    except (EOFError, zipfile.BadZipFile) as error:
+    except (EOFError, OverflowError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        # RuntimeError: a damaged archive may claim a password, or a packing that nobody knows.
         raise unreadable(path, error) from error
 
 
