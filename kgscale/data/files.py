@@ -97,5 +97,6 @@ def check_readable(path: Path) -> None:
 def unreadable(path: Path, error: Exception) -> Exception:
     if isinstance(error, PermissionError):
         return ResourceError(f"{path} cannot be read: permission denied")
-    reason = str(error).splitlines()[0]
+    # Some errors say nothing, like the EOFError of a zip file.
+    reason = str(error).partition("\n")[0] or type(error).__name__
     return DataError(f"{path} cannot be read ({reason}): the file is damaged or of another kind")

@@ -178,7 +178,7 @@ def _mapped(path: Path, file: Path) -> Array:
         try:
             array: Array = np.load(file, mmap_mode="r" if large else None, allow_pickle=False)
         except (ValueError, EOFError) as error:
-            reason = str(error).splitlines()[0]
+            reason = str(error).partition("\n")[0] or type(error).__name__
             raise DataError(
                 f"{path} is not a file of plain numbers ({reason}): "
                 "write it with numpy.save or numpy.savez"

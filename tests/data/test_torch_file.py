@@ -141,6 +141,17 @@ def test_damage_is_an_error_of_the_data(
         read_torch_file(path, folder / "scratch")
 
 
+def test_an_archive_that_promises_more_than_it_holds(tmp_path: Path) -> None:
+    """zipfile's EOFError for it has no words."""
+    path = saved(np.arange(7), tmp_path)
+    content = bytearray(path.read_bytes())
+    directory = content.index(b"PK\x01\x02")
+    content[directory + 20 : directory + 28] = b"\xff\xff\xff\x7f" * 2  # both sizes
+    path.write_bytes(bytes(content))
+    with pytest.raises(DataError, match="cannot be read"):
+        read_torch_file(path, tmp_path / "scratch")
+
+
 def test_no_file_of_torch(tmp_path: Path) -> None:
     path = tmp_path / "value.pt"
     path.write_bytes(pickle.dumps([1, 2], protocol=2))
