@@ -111,7 +111,7 @@ def test_softmax_in_parts_equals_the_plain_one_with_gradients(
     fused: torch.dtype | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(softmax, "_rows_of", lambda memory, candidate: rows)
+    monkeypatch.setattr(softmax, "_rows_of", lambda *given: rows)
     asked = replace(query(torch.rand(CANDIDATES) + 0.5 if weighted else None), known=known)
     question = torch.randn(QUERIES, 5, requires_grad=True)
     candidate = torch.randn(CANDIDATES, 5, requires_grad=True)

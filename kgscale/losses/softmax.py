@@ -11,7 +11,8 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from kgscale.batch import LinkQueries
-from kgscale.kernels.products import factor
+from kgscale.kernels.products import ROWS, factor
+from kgscale.kernels.softmax import softmax_
 from kgscale.losses.base import Compare, Scalar, answers_per_query, even
 from kgscale.types import Candidates, Questions, Scores
 
@@ -55,7 +56,7 @@ def fused_softmax_loss(
     nor a graph of their operations are kept: the backward pass is two stored gradients.
     """
     loss: Tensor = _FusedSoftmax.apply(  # type: ignore[no-untyped-call]
-        question, candidate, query, dtype, smoothing, _rows_of(memory, candidate)
+        question, candidate, query, dtype, smoothing, _rows_of(memory, candidate, dtype)
     )
     return loss / query.step_answers
 
@@ -83,8 +84,10 @@ def chunked_softmax_loss(
     return loss / query.step_answers
 
 
-def _rows_of(memory: int, candidate: Candidates) -> int:
-    return max(1, (memory << 20) // (4 * max(1, candidate.shape[0])))
+def _rows_of(memory: int, candidate: Candidates, dtype: torch.dtype = torch.float32) -> int:
+    rows = (memory << 20) // (dtype.itemsize * max(1, candidate.shape[0]))
+    # Whole blocks of a narrow factor, which pads what is less.
+    return max(1, rows if rows < ROWS else rows // ROWS * ROWS)
 
 
 class _TwoGradients(torch.autograd.Function):
@@ -92,8 +95,9 @@ class _TwoGradients(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor | None, ...]:
+        # In place, for they are as large as all vectors; a second pass is refused by torch.
         question, candidate = ctx.saved_tensors
-        return question * grad[0], candidate * grad[0], None, None, None, None
+        return question.mul_(grad[0]), candidate.mul_(grad[0]), None, None, None, None
 
 
 class _FusedSoftmax(_TwoGradients):
@@ -108,33 +112,40 @@ class _FusedSoftmax(_TwoGradients):
         rows: int,
     ) -> Tensor:
         right, number = factor(candidate, dtype), candidate.shape[0]
-        grad_question, grad_candidate = torch.empty_like(question), torch.zeros_like(candidate)
-        loss = question.new_zeros(())
+        grad_question, grad_candidate = torch.empty_like(question), None
+        loss, no_shift = question.new_zeros(()), question.new_zeros(number)
         for chunk, part in _parts(query, rows):
-            count = answers_per_query(part, question)[:, None]
+            count = answers_per_query(part, question)
             left, size = factor(question[chunk], dtype), part.head.shape[0]
-            product = (left @ right.t()).float()
             # Where factors are rows of zeros, it stays zero.
-            scores = product[:size, :number]
-            loss -= (1 - smoothing) * scores[part.answer_query, part.answer].sum()
+            product = left @ right.t()
+            scores, asked = product[:size, :number], (part.answer_query, part.answer)
+            shift = no_shift if part.candidate_weight is None else part.candidate_weight.log()
+            score, spread = scores[asked].float(), None
+            loss -= (1 - smoothing) * score.sum()
             if smoothing:
-                spread = smoothing * count * even(part, scores)
+                spread = smoothing * count[:, None] * even(part, scores.float())
                 loss -= (spread * scores).sum()
-            if part.candidate_weight is not None:
-                scores += part.candidate_weight.log()
             if part.known is not None:
                 scores[tuple(part.known.t())] = -torch.inf
-            largest = scores.amax(dim=1, keepdim=True)
-            share = scores.sub_(largest).exp_()
-            total = share.sum(dim=1, keepdim=True)
-            loss += (count * (largest + total.log())).sum()
-            share.mul_(count / total)
-            share[part.answer_query, part.answer] -= 1 - smoothing
-            if smoothing:
-                share -= spread
-            product = product.to(dtype)
+            total = softmax_(product, shift, count)
+            loss += (count * total).sum()
+            # Not from the narrow share: that of a certain answer is nearly what is taken off.
+            share = (score + shift[part.answer] - total[part.answer_query]).exp()
+            grad = count[part.answer_query] * share - (1 - smoothing)
+            if spread is not None:
+                scores -= spread
+                grad -= spread[asked]
+            scores[asked] = grad.to(dtype)
             grad_question[chunk] = (product @ right)[:size]
-            grad_candidate += (product.t() @ left)[:number]
+            found = (product.t() @ left)[:number]
+            # The first is the sum: one pass less over numbers as many as all vectors.
+            if grad_candidate is None:
+                grad_candidate = found.to(candidate.dtype)
+            else:
+                grad_candidate += found
+        if grad_candidate is None:
+            grad_candidate = torch.zeros_like(candidate)
         ctx.save_for_backward(grad_question, grad_candidate)
         return loss
 

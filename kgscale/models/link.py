@@ -37,6 +37,11 @@ class LinkModel(GraphModel):
         drop = self.decoder.dropout
         return self.decoder.query(drop(entity[query.head]), drop(relation[query.relation]))
 
+    @staticmethod
+    def candidates(entity: EntityVectors, query: LinkQueries) -> Candidates:
+        """Those that every query is compared with; all, where a part's gradient would copy all."""
+        return entity if len(entity) == query.num_candidates else entity[: query.num_candidates]
+
     def compare(self, question: Questions, candidate: Candidates) -> Scores:
         return self.decoder.compare(question, candidate, dtype=self.score_dtype)
 
@@ -45,4 +50,4 @@ class LinkModel(GraphModel):
         assert isinstance(query, LinkQueries)
         entity, relation = self.encode(batch)
         question = self.question(entity, relation, query)
-        return self.compare(question, entity[: query.num_candidates])
+        return self.compare(question, self.candidates(entity, query))

@@ -79,7 +79,7 @@ class LinkPrediction(GraphModule):
         entity, relation = model.encode(batch)
         loss = self.loss(
             model.question(entity, relation, query),
-            entity[: query.num_candidates],
+            model.candidates(entity, query),
             query,
             compare=model.compare,
             product=model.score_dtype if model.decoder.is_product else None,
