@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from kgscale.cli import compose
+from kgscale.durable import write_text
 from kgscale.errors import ConfigError, ResourceError
 from kgscale.studies.compare import CompareSettings, Comparison, Outcome
 from kgscale.studies.plot import draw
@@ -18,7 +19,7 @@ from kgscale.studies.terms import Terms
 from kgscale.studies.trials import rows_of_trials, table_of_trials, told
 from kgscale.studies.tune import Search, TuneSettings, best_of, check_installed
 from kgscale.tasks import show
-from kgscale.tasks.directory import run_directory, write_text
+from kgscale.tasks.directory import run_directory
 from kgscale.tasks.schema import from_settings
 
 ARGUMENTS: Final = "arguments.json"

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from kgscale.durable import first_difference, hash_files
 from kgscale.errors import DataError
 
-BLOCK = 64 << 20
 RECORD = "verified.json"
 """Size, time and inode of each file when its hashes were last found right."""
 
@@ -54,37 +53,6 @@ class ContentHash:
         return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
 
 
-def block_hashes(path: Path) -> list[str]:
-    found = []
-    with path.open("rb", buffering=0) as file:
-        while block := _block(file):
-            found.append(block)
-    return found
-
-
-def _block(file: Any) -> str | None:
-    known, left = hashlib.blake2b(digest_size=16), BLOCK
-    while left and (part := file.read(min(left, 1 << 20))):
-        known.update(part)
-        left -= len(part)
-    return None if left == BLOCK else known.hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    return hashlib.blake2b(path.read_bytes(), digest_size=32).hexdigest()
-
-
-def hash_files(directory: Path, names: list[str], *, threads: int) -> dict[str, Any]:
-    """Size and block hashes of each file."""
-
-    def entry(name: str) -> dict[str, Any]:
-        path = directory / name
-        return {"bytes": path.stat().st_size, "blocks": block_hashes(path)}
-
-    with ThreadPoolExecutor(threads) as pool:
-        return dict(zip(names, pool.map(entry, names), strict=True))
-
-
 def check_files(directory: Path, files: dict[str, Any], *, full: bool, threads: int = 2) -> None:
     """Compare hashes of the files that changed since they were last found right, or of all."""
     record = directory / RECORD
@@ -101,11 +69,7 @@ def check_files(directory: Path, files: dict[str, Any], *, full: bool, threads: 
 
 
 def _damaged(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> DataError:
-    where = f"it has {found['bytes']:,} bytes instead of {expected['bytes']:,}"
-    if found["bytes"] == expected["bytes"]:
-        pairs = zip(found["blocks"], expected["blocks"], strict=True)
-        block = next(number for number, (is_, was) in enumerate(pairs) if is_ != was)
-        where = f"block {block} of {BLOCK >> 20} MiB differs from what was written"
+    where = first_difference(found, expected)
     return DataError(f"{path} is damaged ({where}): delete {path.parent} and it is built again")
 
 

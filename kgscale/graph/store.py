@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow.parquet as pq
 import torch
@@ -20,6 +20,8 @@ from torch import Tensor
 
 from kgscale.data.audit import Audit, Tell, silent
 from kgscale.data.source import SPLITS, Fetched, Source
+from kgscale.durable import alone, file_hash, hash_files, remove_directory, sync, whole_directory
+from kgscale.durable.places import disk_errors
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.asked import Questions, open_questions
@@ -27,10 +29,9 @@ from kgscale.graph.build import build
 from kgscale.graph.catalog import EntityType
 from kgscale.graph.features import open_features
 from kgscale.graph.inputs import digest_of
-from kgscale.graph.integrity import check_files, file_hash, hash_files, read_json, write_json
+from kgscale.graph.integrity import check_files, read_json, write_json
 from kgscale.graph.labels import NodeLabels
 from kgscale.graph.names import Names
-from kgscale.graph.publish import published, sync
 from kgscale.types import Triples
 
 SCHEMA = 1
@@ -162,17 +163,23 @@ class GraphStore:
         text = json.dumps(about["settings"], sort_keys=True)
         name = f"{kind}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
         path = self.path / DERIVED / name
-        if path.exists() and read_json(path / MANIFEST) != about:
-            shutil.rmtree(path)
-        if not path.exists():
-            with published(path) as (directory, _):
-                begin = _processor_seconds()
-                write(directory)
-                write_json(directory / SECONDS, {"processor": _processor_seconds() - begin})
-                write_json(directory / MANIFEST, about)
+        if not (path.exists() and read_json(path / MANIFEST) == about):
+            with alone(path):
+                self._derive(path, about, write)
         told = path / SECONDS
         self.derived_seconds[name] = read_json(told)["processor"] if told.exists() else None
         return path
+
+    def _derive(self, path: Path, about: dict[str, Any], write: Callable[[Path], None]) -> None:
+        if path.exists():
+            if read_json(path / MANIFEST) == about:  # another process has made it meanwhile
+                return
+            remove_directory(path)
+        with whole_directory(path) as (directory, _):
+            begin = _processor_seconds()
+            write(directory)
+            write_json(directory / SECONDS, {"processor": _processor_seconds() - begin})
+            write_json(directory / MANIFEST, about)
 
     def relation_classes(self) -> list[list[tuple[int, int]]]:
         """The (head class, tail class) pairs seen with each relation in train."""
@@ -218,7 +225,9 @@ def prepare(
     digest = digest_of(source, root)
     path = root / f"{source.name}-{digest[:16]}"
     if not path.exists():
-        _build(path, source, digest, threads=threads, memory=memory, tell=tell)
+        with alone(path, lambda: tell("waiting for another process that builds the same store")):
+            if not path.exists():
+                _build(path, source, digest, threads=threads, memory=memory, tell=tell)
     store = GraphStore.open(path, verify=verify)
     if read_json(path / ORIGIN)["digest"] != digest:
         raise DataError(f"{path} was built from other input: delete it and it is built again")
@@ -228,7 +237,7 @@ def prepare(
 def _build(
     path: Path, source: Source, digest: str, *, threads: int, memory: str, tell: Tell
 ) -> None:
-    with published(path) as (directory, scratch):
+    with disk_errors(path, duckdb.IOException), whole_directory(path) as (directory, scratch):
         audit = Audit(directory / REJECTED, tell=tell)
         try:
             built = build(source, directory, scratch, audit, threads=threads, memory=memory)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from kgscale.durable import check_manifest, whole_directory, write_manifest
 from kgscale.errors import ConfigError, DataError, ResourceError
 from kgscale.models.decoders import (
     ComplEx,
@@ -65,9 +64,9 @@ DECODERS: Final = {
 REASONERS: Final = {kind.__name__: kind for kind in (PathReasoner,)}
 _WEIGHTS: Final = "model.safetensors"
 _SPEC: Final = "model.json"
-_DIGEST: Final = "digest"
-"""Of the weights: a flipped bit would answer just as confidently."""
-
+_SCHEMA: Final = 2
+_MOST_LAYERS: Final = 1000
+"""Of a model read from a file, whose layers are made before their sizes can be compared."""
 
 Model = LinkModel | NodeModel | PathReasoner
 
@@ -157,26 +156,30 @@ def _check_inputs(settings: Mapping[str, Any], *, adds: bool) -> None:
 
 
 def save_model(model: nn.Module, spec: dict[str, Any], directory: Path) -> None:
-    """Write ``model.safetensors`` and ``model.json``; the directory appears when both are whole."""
-    temporary = directory.with_name(f".{directory.name}.tmp")
+    """Write ``model.safetensors`` and ``model.json``; the directory appears when both are whole,
+    in the place of an earlier one."""
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     try:
-        temporary.mkdir(parents=True)
-        save_file(state, temporary / _WEIGHTS)
-        content = {**spec, _DIGEST: _digest(temporary / _WEIGHTS)}
-        (temporary / _SPEC).write_text(json.dumps(content, indent=2) + "\n")
-        temporary.rename(directory)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with whole_directory(directory, replace=True) as (content, _):
+            save_file(state, content / _WEIGHTS)
+            (content / _SPEC).write_text(json.dumps(spec, indent=2) + "\n", encoding="utf-8")
+            write_manifest(content, {"kind": "model", "schema": _SCHEMA})
+    except SafetensorError as error:
         raise ResourceError(f"{directory}: the model can't be written ({error})") from error
 
 
 def load_model(directory: Path) -> tuple[Model, dict[str, Any]]:
-    """Rebuild what :func:`save_model` wrote, and its specification."""
+    """Rebuild what :func:`save_model` wrote, and its specification.
+
+    Nothing but numbers and names of classes in tables is read from it, and no vector is made before
+    the sizes in both files have been found to agree.
+    """
     try:
-        spec = json.loads((directory / _SPEC).read_text())
-        if spec.pop(_DIGEST) != _digest(directory / _WEIGHTS):
-            raise ValueError(f"{_WEIGHTS} has changed since it was written")
+        told = check_manifest(directory)
+        if (told["kind"], told["schema"]) != ("model", _SCHEMA):
+            raise ValueError(f"{told['kind']} of schema {told['schema']}, not a model of {_SCHEMA}")
+        spec = json.loads((directory / _SPEC).read_text(encoding="utf-8"))
+        _check_sizes(spec, directory / _WEIGHTS)
         model = build_model(spec, seed=0)
         model.load_state_dict(load_file(directory / _WEIGHTS))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
@@ -186,6 +189,19 @@ def load_model(directory: Path) -> tuple[Model, dict[str, Any]]:
     return model.eval(), spec
 
 
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, hashlib.blake2b).hexdigest()
+def _check_sizes(spec: dict[str, Any], weights: Path) -> None:
+    """Compare shapes, on a device that holds no numbers."""
+    for part in spec.values():
+        if isinstance(part, dict) and part.get("num_layers", 0) > _MOST_LAYERS:
+            raise ValueError(f"it says it has {part['num_layers']:,} layers")
+    with torch.device("meta"):
+        wanted = {name: list(t.shape) for name, t in build_model(spec, seed=0).state_dict().items()}
+    with safe_open(weights, "pt") as file:
+        found = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    if found != wanted:
+        name = min(
+            name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)
+        )
+        raise ValueError(
+            f"{name} is {found.get(name)} in {_WEIGHTS} and {wanted.get(name)} in {_SPEC}"
+        )

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from kgscale.durable import write_text
 from kgscale.errors import Interrupted
 from kgscale.studies.record import Record, read_record
-from kgscale.tasks.directory import write_text
 from kgscale.tasks.measure import failure
 
 INTERRUPTIONS: Final = {128 + number: number for number in (signal.SIGINT, signal.SIGTERM)}

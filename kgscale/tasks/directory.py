@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from kgscale.durable import whole_file, write_text
 from kgscale.errors import ResourceError
 
 _TYPES: Final = {"score": pa.float64(), "rank": pa.int64(), "known": pa.bool_()}
@@ -71,27 +72,6 @@ def check_writable(directory: Path, remedy: str) -> None:
         ) from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write whole or not at all."""
-    with _replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A file to write, which then takes the place of ``path``."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise ResourceError(f"{path}: can't be written ({reason})") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
 def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
@@ -107,8 +87,8 @@ def write_pieces(directory: Path, pieces: Iterable[Mapping[str, Sequence[Any]]])
     first = next(pieces)
     schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in first])
     with (
-        _replacing(directory / "predictions.tsv") as text,
-        _replacing(directory / "predictions.parquet") as table,
+        whole_file(directory / "predictions.tsv") as text,
+        whole_file(directory / "predictions.parquet") as table,
         text.open("w", encoding="utf-8", newline="") as file,
         pq.ParquetWriter(table, schema) as parquet,
     ):

@@ -1,16 +1,12 @@
 """Checkpoints as safetensors and JSON: nothing in them can run code.
 
 A checkpoint is a directory: ``tensors.safetensors`` holds every tensor of the nested state,
-``state.json`` the rest, with a placeholder where a tensor stood, and a digest of both.
+``state.json`` the rest, with a placeholder where a tensor stood; ``manifest.json`` their hashes.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
-import uuid
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,56 +16,39 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from kgscale.durable import check_manifest, remove_directory, whole_directory, write_manifest
 from kgscale.errors import DataError, ResourceError
 
 _TENSORS: Final = "tensors.safetensors"
 _STATE: Final = "state.json"
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 
 
 def save_state(state: Any, path: Path) -> None:
     """Write nested dicts, lists, tuples, numbers, strings and tensors, atomically."""
     tensors: dict[str, Tensor] = {}
     skeleton = _encode(state, tensors)
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
     try:
-        temporary.mkdir(parents=True)
-        save_file(_unshared(tensors), temporary / _TENSORS)
-        digest = _digest(temporary / _TENSORS, skeleton)
-        content = {"schema": SCHEMA, "digest": digest, "state": skeleton}
-        (temporary / _STATE).write_text(json.dumps(content), encoding="utf-8")
-        for name in (_TENSORS, _STATE):
-            _fsync(temporary / name)
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.rename(path)
-        _fsync(path.parent)
-    except OSError as error:
-        raise ResourceError(f"{path}: the checkpoint could not be written: {error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with whole_directory(path, replace=True) as (content, _):
+            save_file(_unshared(tensors), content / _TENSORS)
+            (content / _STATE).write_text(json.dumps(skeleton), encoding="utf-8")
+            write_manifest(content, {"kind": "checkpoint", "schema": SCHEMA})
+    except SafetensorError as error:
+        raise ResourceError(f"{path}: the checkpoint could not be written ({error})") from error
 
 
 def load_state(path: Path) -> Any:
     """Read what :func:`save_state` wrote; a file that has changed since is a DataError."""
     try:
-        content = json.loads((path / _STATE).read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise ValueError(f"schema {content['schema']}, this version reads {SCHEMA}")
-        if content["digest"] != _digest(path / _TENSORS, content["state"]):
-            raise ValueError("its content has changed since it was written")
-        return _decode(content["state"], load_file(path / _TENSORS))
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        told = check_manifest(path)
+        if (told["kind"], told["schema"]) != ("checkpoint", SCHEMA):
+            raise ValueError(f"{told['kind']} of schema {told['schema']}, not {SCHEMA}")
+        skeleton = json.loads((path / _STATE).read_text(encoding="utf-8"))
+        return _decode(skeleton, load_file(path / _TENSORS))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise DataError(
             f"{path}: not a readable checkpoint ({error}); train again, or name another run"
         ) from error
-
-
-def _digest(tensors: Path, skeleton: Any) -> str:
-    with tensors.open("rb") as file:
-        digest = hashlib.file_digest(file, hashlib.blake2b)
-    digest.update(json.dumps(skeleton).encode())
-    return digest.hexdigest()
 
 
 def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -81,14 +60,6 @@ def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         found[name] = tensor.clone() if storage in seen else tensor
         seen.add(storage)
     return found
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
@@ -139,7 +110,7 @@ class SafetensorsIO(CheckpointIO):
         return _move(state, device)  # type: ignore[no-any-return]
 
     def remove_checkpoint(self, path: Any) -> None:
-        shutil.rmtree(path, ignore_errors=True)
+        remove_directory(Path(path))
 
 
 def _move(value: Any, device: Any) -> Any:

@@ -10,8 +10,10 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -266,26 +268,61 @@ def test_what_a_killed_build_left_is_not_opened_and_swept(tmp_path: Path) -> Non
     assert [file for file in (tmp_path / "stores").iterdir() if file.is_dir()] == [store.path]
 
 
-def test_of_two_builders_the_first_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_comes_second_waits_and_builds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = TripleFiles(path=write(tmp_path / "x.tsv", some_rows()))
     hash_files = store_module.hash_files
-    faster: list[GraphStore] = []
+    second: list[Future[GraphStore]] = []
+    told: list[str] = []
+    waits = threading.Event()
+
+    def tell(message: str) -> None:
+        told.append(message)
+        waits.set()
 
     def meanwhile(*args: Any, **named: Any) -> Any:
-        if not faster:
-            monkeypatch.undo()
-            faster.append(prepare(source, tmp_path / "stores"))
+        assert not second, "built twice"
+        second.append(pool.submit(prepare, source, tmp_path / "stores", tell=tell))
+        assert waits.wait(timeout=30)
         return hash_files(*args, **named)
 
     monkeypatch.setattr(store_module, "hash_files", meanwhile)
-    store = prepare(source, tmp_path / "stores")
-    assert store.path == faster[0].path
+    with ThreadPoolExecutor(1) as pool:
+        store = prepare(source, tmp_path / "stores")
+        assert second[0].result(timeout=30).path == store.path
+    assert told == ["waiting for another process that builds the same store"]
     assert [file for file in (tmp_path / "stores").iterdir() if file.is_dir()] == [store.path]
+
+
+BUILDER = """
+import sys
+import threading
+from pathlib import Path
+from kgscale.data.triples import TripleFiles
+from kgscale.graph import store
+hashed = store.hash_files
+store.hash_files = lambda *a, **n: print("built", flush=True) or hashed(*a, **n)
+found = store.prepare(TripleFiles(path=sys.argv[1]), Path(sys.argv[2]))
+print(store.file_hash(found.path / "manifest.json"))
+"""
+
+
+@pytest.mark.slow
+def test_four_processes_build_one_store_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.tsv", some_rows(3000))
+    command = [sys.executable, "-c", BUILDER, str(path), str(tmp_path / "stores")]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    lines = [line for one in started for line in one.communicate(timeout=120)[0].splitlines()]
+    assert lines.count("built") == 1
+    assert len(set(lines)) == 2
+    assert len(lines) == 5
 
 
 KILLED = """
 import os, sys
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from kgscale.data.triples import TripleFiles
 from kgscale.graph import store
@@ -307,7 +344,7 @@ def test_a_process_that_dies_leaves_nothing_that_would_be_opened(tmp_path: Path)
 def test_unwritable_directory(tmp_path: Path) -> None:
     source = TripleFiles(path=write(tmp_path / "x.tsv", some_rows()))
     (tmp_path / "file").touch()
-    with pytest.raises(ResourceError, match=r"cannot write below .*/file") as caught:
+    with pytest.raises(ResourceError, match=r"/file/stores/.* can't be written") as caught:
         prepare(source, tmp_path / "file" / "stores")
     assert "\n" not in str(caught.value)
 

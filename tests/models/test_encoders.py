@@ -378,5 +378,5 @@ def test_a_damaged_model_is_refused(tmp_path: Any) -> None:
     content = bytearray(weights.read_bytes())
     content[-40] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(DataError, match="has changed since it was written"):
+    with pytest.raises(DataError, match="differs from what was written"):
         load_model(tmp_path / "model")
