@@ -182,3 +182,21 @@ def test_node_losses_are_means_over_the_step() -> None:
         torch.testing.assert_close(parts[0] + parts[1], plain(logits, truth))
     assert node_cross_entropy(logits[:0], label[:0], step_queries=1) == 0
     assert node_bce(logits[:0], labels[:0], step_queries=1) == 0
+
+
+@pytest.mark.parametrize("fused", [None, torch.float32, torch.bfloat16])
+def test_a_second_pass_over_stored_gradients_is_refused(
+    fused: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are scaled in place, and twice would be wrong."""
+    monkeypatch.setattr(softmax, "_rows_of", lambda *given: 2)
+    question = torch.randn(QUERIES, 5, requires_grad=True)
+    candidate = torch.randn(CANDIDATES, 5, requires_grad=True)
+    given = (question, candidate, query())
+    if fused is None:
+        loss = chunked_softmax_loss(*given, compare=lambda left, right: left @ right.t())
+    else:
+        loss = fused_softmax_loss(*given, dtype=fused)
+    loss.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()  # type: ignore[no-untyped-call]

@@ -47,7 +47,7 @@ def test_means_by_hand_and_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert cells[1:6] == ["hpo", "CompGCN + ComplEx", "NeighborStrategy", "2", "0.3125 ± 0.0884"]
     assert cells[9:12] == ["3.0", "2", "0.50"], "with the run that it needed"
     assert "`python -m kgscale experiment=demo seed=0`" in page
-    assert "RUN is that of `fb15k237-complex`, whose 2.0 minutes are counted in." in page
+    assert "RUN is that of `fb15k237-complex`, at that time 2.0 minutes, counted in." in page
     assert "![hpo](curves/hpo.png)" in page
     assert (tmp_path / "docs" / "curves" / "hpo.png").stat().st_size > 1000
 

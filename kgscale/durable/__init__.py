@@ -1,22 +1,21 @@
 """Files and directories that are whole or absent, whatever happens while they are written.
 
-Everything that kgscale keeps is written beside its place, on the same file system, forced to disk,
-and moved there in one step; a directory has a manifest with the hashes of what it holds. See
-``docs/trust.md`` for what that guarantees.
+Stores, models, checkpoints, results and predictions are written beside their place, on the same
+file system, forced to disk, and moved there in one step; stores, models and checkpoints have a
+manifest with the hashes of what they hold. Logs of training and a study's data base are not.
 """
 
 from kgscale.durable.manifest import (
     MANIFEST,
-    block_hashes,
     check_manifest,
     file_hash,
     first_difference,
     hash_files,
-    read_manifest,
     write_manifest,
 )
 from kgscale.durable.places import (
     alone,
+    disk_errors,
     remove_directory,
     sync,
     whole_directory,
@@ -27,12 +26,11 @@ from kgscale.durable.places import (
 __all__ = [
     "MANIFEST",
     "alone",
-    "block_hashes",
     "check_manifest",
+    "disk_errors",
     "file_hash",
     "first_difference",
     "hash_files",
-    "read_manifest",
     "remove_directory",
     "sync",
     "whole_directory",

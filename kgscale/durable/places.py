@@ -112,6 +112,7 @@ def remove_directory(path: Path) -> None:
         temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
         try:
             path.rename(temporary / CONTENT)
+            (temporary / LOCK).touch()  # if this process is killed now, the next one sweeps it
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

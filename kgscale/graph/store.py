@@ -20,8 +20,15 @@ from torch import Tensor
 
 from kgscale.data.audit import Audit, Tell, silent
 from kgscale.data.source import SPLITS, Fetched, Source
-from kgscale.durable import alone, file_hash, hash_files, remove_directory, sync, whole_directory
-from kgscale.durable.places import disk_errors
+from kgscale.durable import (
+    alone,
+    disk_errors,
+    file_hash,
+    hash_files,
+    remove_directory,
+    sync,
+    whole_directory,
+)
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.asked import Questions, open_questions

@@ -49,7 +49,7 @@ def module(
         "num_entities": ENTITIES,
         "num_relations": RELATIONS,
         "encoder": {**ENCODERS[encoder], **settings.pop("encoder_settings", {})},
-        "decoder": {"name": "ComplEx"},
+        "decoder": {"name": decoder},
     }
     optimizer = partial(
         VectorOptimizer,

@@ -70,9 +70,13 @@ def rowwise_adam_(
 def sum_duplicates(
     ids: Int[Tensor, " entry"], grad: Float[Tensor, "entry dim"]
 ) -> tuple[Int64[Tensor, " unique"], Float[Tensor, "unique dim"]]:
-    """Each id once, ascending, with the sum of its gradients in their given order."""
+    """Each id once, ascending, with the sum of its gradients in their given order.
+
+    Where ids are given so already, the gradients are those given and no copy.
+    """
     if not _on_cpu(grad):
         return torch_tier.sum_duplicates(ids.long(), grad)
+    # All entities, for one: nothing to sort, and a copy would be as large as the table.
     if bool((ids[1:] > ids[:-1]).all()):
         return ids.long(), grad
     ordered, order = ids.long().sort(stable=True)

@@ -17,6 +17,6 @@ def softmax_(
     share.sub_(most).exp_()
     total = share.sum(dim=1, keepdim=True)
     share.mul_(weight[:, None] / total)
-    if share.data_ptr() != scores.data_ptr():
+    if share is not scores:
         scores.copy_(share)
     return (most + total.log())[:, 0]

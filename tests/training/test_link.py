@@ -1,0 +1,38 @@
+"""What a step of link prediction adds to its loss."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kgscale.batch import LinkQueries
+from kgscale.training.link import LinkPrediction
+from tests.training import toys
+
+
+@pytest.mark.parametrize("decoder", ["ComplEx", "DistMult"])
+def test_penalties_are_means_over_asked_triples(decoder: str) -> None:
+    """The cubes of all moduli (Lacroix et al. 2018), and the squares, one triple at a time."""
+    strategy = toys.strategy(num_layers=0)
+    batch = strategy.batch(0, 0, rank=0, world_size=1)
+    query = batch.query
+    assert isinstance(query, LinkQueries)
+
+    def loss(**weights: float) -> tuple[torch.Tensor, LinkPrediction]:
+        module = toys.module("EmbeddingOnly", decoder=decoder, **weights)
+        return module.loss_of(batch)[0].detach(), module
+
+    plain, module = loss()
+    entity, relation = (part.detach().double() for part in module.model.encode(batch))
+    cubes = squares = 0.0
+    for row, answer in zip(query.answer_query.tolist(), query.answer.tolist(), strict=True):
+        for vector in (entity[query.head[row]], relation[query.relation[row]], entity[answer]):
+            if decoder == "ComplEx":
+                real, imaginary = vector.chunk(2)
+                cubes += float(torch.complex(real, imaginary).abs().pow(3).sum())
+            else:
+                cubes += float(vector.abs().pow(3).sum())
+            squares += float(vector.square().sum())
+    number = len(query.answer)
+    assert float(loss(n3=0.7)[0] - plain) == pytest.approx(0.7 * cubes / number, rel=1e-3)
+    assert float(loss(l2=0.7)[0] - plain) == pytest.approx(0.7 * squares / number, rel=1e-3)
