@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kgscale.errors import Interrupted
 from kgscale.metrics import word
 from kgscale.training.distributed import rank
+from kgscale.training.stopwatch import Stopwatch
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 1.0
@@ -81,7 +82,7 @@ class StopOnSignal(pl.Callback):
     def on_validation_batch_end(self, *_: Any) -> None:
         self._ranking = False
 
-    def on_validation_end(self, *_: Any) -> None:
+    def on_train_epoch_end(self, *_: Any) -> None:
         self.check()
 
 
@@ -95,18 +96,24 @@ class TimeLimit(pl.Callback):
     That may be in the middle of an epoch. The validation is taken to be as long as the one before.
     """
 
-    def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.seconds, self.clock = seconds, clock
+    def __init__(self, seconds: float, watch: Stopwatch) -> None:
+        self.seconds, self.watch = seconds, watch
         self._validation = 0.0
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"validation": self._validation}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._validation = state["validation"]
+
     def on_train_start(self, *_: Any) -> None:
-        self.begin = self.clock()
+        self.watch.start()
 
     def on_validation_start(self, *_: Any) -> None:
-        self._validating = self.clock()
+        self._validating = self.watch.seconds
 
     def on_validation_end(self, *_: Any) -> None:
-        self._validation = self.clock() - self._validating
+        self._validation = self.watch.seconds - self._validating
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
@@ -115,7 +122,7 @@ class TimeLimit(pl.Callback):
         # all in every step would make them wait too.
         if trainer.world_size > 1 and (index + 1) % TOGETHER_EVERY:
             return
-        late = self.clock() - self.begin + self._validation >= self.seconds
+        late = self.watch.seconds + self._validation >= self.seconds
         if trainer.strategy.reduce_boolean_decision(late, all=False):
             trainer.should_stop = True
             # What was learned since the last validation is looked at, whatever epoch it is.
@@ -132,13 +139,11 @@ class Decay(pl.Callback):
     What counts is the share of the epochs that is over, or of ``seconds`` where those end sooner.
     """
 
-    def __init__(
-        self, seconds: float | None, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.seconds, self.clock = seconds, clock
+    def __init__(self, seconds: float | None, watch: Stopwatch) -> None:
+        self.seconds, self.watch = seconds, watch
 
     def on_train_start(self, *_: Any) -> None:
-        self.begin = self.clock()
+        self.watch.start()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int
@@ -149,7 +154,7 @@ class Decay(pl.Callback):
         assert trainer.max_epochs is not None
         over = (trainer.current_epoch + index / trainer.num_training_batches) / trainer.max_epochs
         if self.seconds is not None:
-            over = max(over, (self.clock() - self.begin) / self.seconds)
+            over = max(over, self.watch.seconds / self.seconds)
         # Ranks must not differ in their rates as their clocks do.
         over = over if alone else trainer.strategy.broadcast(over)
         factor = LEAST_RATE + (1 - LEAST_RATE) * (1 + math.cos(math.pi * min(1.0, over))) / 2
@@ -161,14 +166,14 @@ class Decay(pl.Callback):
 class LogMinutes(pl.Callback):
     """Writes the minutes of training so far beside each validation, by the limit's clock."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.clock = clock
+    def __init__(self, watch: Stopwatch) -> None:
+        self.watch = watch
 
     def on_train_start(self, *_: Any) -> None:
-        self.begin = self.clock()
+        self.watch.start()
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        module.log("minutes", (self.clock() - self.begin) / 60)
+        module.log("minutes", self.watch.seconds / 60)
 
 
 LINE_EVERY = 1.0
@@ -178,12 +183,13 @@ LINE_EVERY = 1.0
 class ShowProgress(pl.Callback):
     """A bar where there is a terminal, and a line per epoch everywhere, one a second at most."""
 
-    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.console, self.clock = console, clock
+    def __init__(self, console: Console, watch: Stopwatch) -> None:
+        self.console, self.watch = console, watch
         self.progress: Progress | None = None
+        self._last = -math.inf
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.begin, self._last = self.clock(), -LINE_EVERY
+        self.watch.start()
         if self.console.is_terminal:
             self.progress = Progress(
                 TextColumn("{task.description}"),
@@ -200,14 +206,18 @@ class ShowProgress(pl.Callback):
             for task in self.progress.task_ids:
                 self.progress.remove_task(task)
             label = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-            self.task = self.progress.add_task(label, total=trainer.num_training_batches)
+            self.progress.add_task(label, total=trainer.num_training_batches)
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
         if self.progress:
-            self.progress.advance(self.task)
+            if not self.progress.task_ids:  # the epoch was begun by another process
+                self.on_train_epoch_start(trainer, module)
+            self.progress.update(self.progress.task_ids[0], completed=index + 1)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        passed, is_last = self.clock() - self.begin, trainer.current_epoch + 1 == trainer.max_epochs
+        passed, is_last = self.watch.seconds, trainer.current_epoch + 1 == trainer.max_epochs
         if passed - self._last < LINE_EVERY and not (is_last or trainer.should_stop):
             return
         self._last = passed

@@ -92,7 +92,15 @@ def _decode(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 class SafetensorsIO(CheckpointIO):
-    """Lightning's checkpoints through :func:`save_state` and :func:`load_state`."""
+    """Lightning's checkpoints through :func:`save_state` and :func:`load_state`.
+
+    Args:
+        restored: what a checkpoint that a Trainer begins with has in it, read already.
+    """
+
+    def __init__(self, restored: dict[str, Any] | None = None) -> None:
+        self.restored = restored
+        self._dropped: list[Path] = []
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
@@ -102,7 +110,9 @@ class SafetensorsIO(CheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        state = load_state(Path(path))
+        state, self.restored = self.restored, None
+        if state is None:
+            state = load_state(Path(path))
         assert isinstance(state, dict)
         if map_location is None:
             return state
@@ -110,7 +120,12 @@ class SafetensorsIO(CheckpointIO):
         return _move(state, device)  # type: ignore[no-any-return]
 
     def remove_checkpoint(self, path: Any) -> None:
-        remove_directory(Path(path))
+        """Only :meth:`sweep` removes it: what is on disk may name it until then."""
+        self._dropped.append(Path(path))
+
+    def sweep(self) -> None:
+        while self._dropped:
+            remove_directory(self._dropped.pop())
 
 
 def _move(value: Any, device: Any) -> Any:

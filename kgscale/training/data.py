@@ -20,6 +20,9 @@ class Prefetcher:
 
     Sampling kernels release the interpreter lock, so threads suffice: nothing is forked and
     nothing is copied between processes.
+
+    Args:
+        begin: an epoch, and the step that it begins with.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class Prefetcher:
         ahead: int = 2,
         pin: bool = False,
         features: Features = no_features,
+        begin: tuple[int, int] = (0, 0),
     ) -> None:
         if workers < 1 or ahead < 1:
             raise ConfigError(
@@ -41,13 +45,15 @@ class Prefetcher:
         self.strategy, self.epoch = strategy, epoch
         self.rank, self.world_size = rank, world_size
         self.workers, self.ahead, self.pin = workers, ahead, pin
-        self.features = features
+        self.features, self.begin = features, begin
 
     def __len__(self) -> int:
         return self.strategy.num_batches(world_size=self.world_size)
 
     def __iter__(self) -> Iterator[SubgraphBatch]:
-        epoch, steps = self.epoch(), iter(range(len(self)))
+        epoch = self.epoch()
+        first = self.begin[1] if epoch == self.begin[0] else 0
+        steps = iter(range(first, len(self)))
         pending: deque[Future[SubgraphBatch]] = deque()
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="kgscale-sample")
         try:
@@ -91,6 +97,8 @@ class GraphData(pl.LightningDataModule):
         super().__init__()
         self.strategy, self.workers, self.ahead = strategy, workers, ahead
         self.features = features
+        self.begin = (0, 0)
+        """An epoch that was begun before, and its first step that was not."""
 
     def train_dataloader(self) -> Prefetcher:
         assert self.trainer is not None
@@ -103,6 +111,7 @@ class GraphData(pl.LightningDataModule):
             ahead=self.ahead,
             pin=self.trainer.strategy.root_device.type == "cuda",
             features=self.features,
+            begin=self.begin,
         )
 
     def val_dataloader(self) -> Once:

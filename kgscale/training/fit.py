@@ -11,24 +11,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 from rich.console import Console
 
 from kgscale.errors import ConfigError, Interrupted
-from kgscale.sampling.queries import mix_seed
 from kgscale.training.callbacks import Decay, LogMinutes, ShowProgress, StopOnSignal, TimeLimit
 from kgscale.training.checkpoints import SafetensorsIO, load_state, save_state
 from kgscale.training.data import GraphData
-from kgscale.training.distributed import rank
+from kgscale.training.logs import loggers
 from kgscale.training.module import GraphModule
+from kgscale.training.resume import FOLDER, KeepState, Saved, SeedSteps
+from kgscale.training.stopwatch import Stopwatch
 
 ScoreDtype = Literal["float32", "bfloat16", "auto"]
 Accelerator = Literal["cpu", "gpu", "auto"]
@@ -67,6 +67,8 @@ class TrainerSettings:
     workers: int = 1
     ahead: int = 2
     memory: str | None = None
+    save_minutes: float | None = 5.0
+    save_steps: int | None = None
 
     def __post_init__(self) -> None:
         if self.memory is not None:
@@ -77,7 +79,11 @@ class TrainerSettings:
                 raise ConfigError(
                     f"trainer.{name} needs a positive int, got {getattr(self, name)!r}"
                 )
-        for name in ("max_seconds", "clip"):
+        if self.save_steps is not None and self.save_steps < 1:
+            raise ConfigError(
+                f"trainer.save_steps needs a positive int or null, got {self.save_steps!r}"
+            )
+        for name in ("max_seconds", "clip", "save_minutes"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"trainer.{name} needs a positive number or null, got {value!r}")
@@ -114,6 +120,8 @@ def fit(
     *,
     console: Console,
     seed: int = 0,
+    saved: Saved | None = None,
+    own: Callable[[], dict[str, Any]] = dict,
 ) -> FitResult:
     """Train, keep the checkpoint that validates best, and load it into the module.
 
@@ -121,22 +129,33 @@ def fit(
 
     Args:
         seed: of dropout, the one thing that draws from torch's global generator here.
+        saved: where an earlier training stood, to go on from there.
+        own: what to keep in this one's states, of the caller.
     """
-    dtype = score_dtype(settings, module)
+    dtype = score_dtype(settings, module) if saved is None else _dtype(saved.own["score_dtype"])
     module.set_score_dtype(dtype)
-    best = _checkpoint(directory, module) if module.has_validation else []
+    already = {"own": 0.0, "wall": 0.0} if saved is None else saved.own["watches"]
+    watches = {
+        "own": Stopwatch(clock_of(settings), already=already["own"]),
+        "wall": Stopwatch(already=already["wall"]),
+    }
+    files = SafetensorsIO()
+    keep = KeepState(
+        directory,
+        files,
+        minutes=settings.save_minutes,
+        steps=settings.save_steps,
+        watches=watches,
+        own=lambda: {"score_dtype": _name(dtype), **own()},
+    )
     stop = StopOnSignal()
     interrupted = None
     with _quiet(), torch.random.fork_rng(), stop.listening():
-        trainer = _trainer(
-            directory,
-            settings,
-            module,
-            [*best, LogMinutes(clock_of(settings)), ShowProgress(console), stop],
-        )
-        torch.manual_seed(mix_seed(seed, rank()))
+        trainer = _trainer(directory, settings, module, watches["own"], files, saved)
+        trainer.callbacks += [ShowProgress(console, watches["wall"]), SeedSteps(seed), keep, stop]
+        path = _restore(settings, data, directory, files, saved)
         try:
-            trainer.fit(module, datamodule=data)
+            trainer.fit(module, datamodule=data, ckpt_path=path)
         except (Interrupted, RuntimeError):
             # A launcher may signal all processes at once: then ranks lose each other, which gloo
             # tells by a plain RuntimeError.
@@ -148,7 +167,7 @@ def fit(
         _load_best(module, trainer, directory),
         _epochs(trainer),
         interrupted,
-        str(dtype).removeprefix("torch."),
+        _name(dtype),
     )
 
 
@@ -157,18 +176,29 @@ def _epochs(trainer: pl.Trainer) -> float:
     return batches / max(1, trainer.num_training_batches)
 
 
-def _checkpoint(directory: Path, module: GraphModule) -> list[pl.Callback]:
-    """The best so far under a name of its own: the one before goes when the next is whole."""
-    return [
-        ModelCheckpoint(
-            dirpath=directory / "checkpoints",
-            filename="best-{epoch}",
-            monitor=f"valid/{module.monitor}",
-            mode="max",
-            save_top_k=1,
-            enable_version_counter=False,
-        )
-    ]
+def _restore(
+    settings: TrainerSettings,
+    data: GraphData,
+    directory: Path,
+    files: SafetensorsIO,
+    saved: Saved | None,
+) -> str | None:
+    """Let the Trainer and the batches begin where the saved training stood."""
+    if saved is None:
+        return None
+    steps = data.strategy.num_batches(world_size=settings.devices)
+    position = saved.position.dealt_to(settings.devices, steps)
+    files.restored = saved.for_lightning(position, directory)
+    data.begin = (position.epoch, position.step)
+    return str(saved.path)
+
+
+def _dtype(name: str) -> torch.dtype:
+    return getattr(torch, name)  # type: ignore[no-any-return]
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _load_best(module: GraphModule, trainer: pl.Trainer, directory: Path) -> dict[str, float]:
@@ -179,23 +209,42 @@ def _load_best(module: GraphModule, trainer: pl.Trainer, directory: Path) -> dic
         metrics: dict[str, float] = state["metrics"]
         return metrics
     if trainer.is_global_zero:
-        save_state({"state_dict": module.state_dict()}, directory / "checkpoints" / "last.ckpt")
+        save_state({"state_dict": module.state_dict()}, directory / FOLDER / "last.ckpt")
     return {}
 
 
 def _trainer(
-    directory: Path, settings: TrainerSettings, module: GraphModule, callbacks: list[pl.Callback]
+    directory: Path,
+    settings: TrainerSettings,
+    module: GraphModule,
+    watch: Stopwatch,
+    files: SafetensorsIO,
+    saved: Saved | None,
 ) -> pl.Trainer:
-    checkpoint = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
-    if checkpoint:
-        early = EarlyStopping(
-            f"valid/{module.monitor}", mode="max", patience=settings.patience, check_finite=False
-        )
-        callbacks = [early, *callbacks]
+    callbacks: list[pl.Callback] = [LogMinutes(watch)]
+    if module.has_validation:
+        monitor = {"monitor": f"valid/{module.monitor}", "mode": "max"}
+        callbacks += [
+            EarlyStopping(
+                **monitor,
+                patience=settings.patience,
+                check_finite=False,
+                check_on_train_epoch_end=False,
+            ),
+            # The best so far under a name of its own: the one before goes when the next is whole.
+            ModelCheckpoint(
+                dirpath=directory / FOLDER,
+                filename="best-{epoch}",
+                **monitor,
+                save_top_k=1,
+                save_on_train_epoch_end=False,
+                enable_version_counter=False,
+            ),
+        ]
     if settings.max_seconds is not None:
-        callbacks = [*callbacks, TimeLimit(settings.max_seconds, clock=clock_of(settings))]
+        callbacks.append(TimeLimit(settings.max_seconds, watch))
     if settings.decay is not None:
-        callbacks = [*callbacks, Decay(settings.max_seconds, clock=clock_of(settings))]
+        callbacks.append(Decay(settings.max_seconds, watch))
     strategy: str | Strategy = "auto"
     if settings.devices > 1:
         strategy = DDPStrategy(
@@ -209,22 +258,19 @@ def _trainer(
             strategy=strategy,
             max_epochs=settings.max_epochs,
             check_val_every_n_epoch=settings.validate_every,
-            limit_val_batches=1 if checkpoint else 0,
+            limit_val_batches=1 if module.has_validation else 0,
             accumulate_grad_batches=settings.accumulate,
             gradient_clip_val=settings.clip,
             callbacks=callbacks,
-            logger=[
-                CSVLogger(directory, name="", version=""),
-                TensorBoardLogger(directory, name="", version="tensorboard"),
-            ],
+            logger=loggers(directory, None if saved is None else saved.position.updates),
             # Our own launch (or torchrun's) is all there is: a scheduler's variables around an
             # interactive session must not be mistaken for one.
-            plugins=[SafetensorsIO(), LightningEnvironment()],
+            plugins=[files, LightningEnvironment()],
             default_root_dir=directory,
             # A strategy deals its own shares; another sampler would deal them twice.
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
-            enable_checkpointing=checkpoint,
+            enable_checkpointing=module.has_validation,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
@@ -262,7 +308,7 @@ def backend(settings: TrainerSettings) -> str:
 def score_dtype(settings: TrainerSettings, module: GraphModule) -> torch.dtype:
     """What ``trainer.score_dtype`` says, or the faster."""
     if settings.score_dtype != "auto":
-        return getattr(torch, settings.score_dtype)  # type: ignore[no-any-return]
+        return _dtype(settings.score_dtype)
     device = torch.device("cuda" if accelerated(settings) else "cpu")
     return faster_dtype(module.model.score_dim, device)
 

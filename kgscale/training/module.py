@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import pytorch_lightning as pl
@@ -56,6 +57,7 @@ class GraphModule(pl.LightningModule, ABC):
             name for name, parameter in self.named_parameters() if id(parameter) in tables
         ]
         self._accumulated = 0
+        self._epoch_loss = EpochLoss()
 
     @property
     @abstractmethod
@@ -84,13 +86,14 @@ class GraphModule(pl.LightningModule, ABC):
         # that of their values.
         loss = loss * self.trainer.world_size
         self._last_loss = loss.detach()
+        mean, weight = self._epoch_loss.add(self._last_loss, count)
         self.log(
             "train/loss",
-            self._last_loss,
+            mean,
             on_step=False,
             on_epoch=True,
             sync_dist=self.trainer.world_size > 1,
-            batch_size=count,
+            batch_size=weight,
         )
         self._accumulated += 1
         # Lightning divides by what an epoch's last, shorter accumulation doesn't reach.
@@ -133,7 +136,14 @@ class GraphModule(pl.LightningModule, ABC):
                 f" {self.global_step + 1}: lower optimizer.lr or set trainer.clip"
             )
 
+    def on_train_epoch_start(self) -> None:
+        self._epoch_loss = EpochLoss()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._epoch_loss = EpochLoss.from_state(checkpoint["epoch_loss"])
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["epoch_loss"] = self._epoch_loss.state()
         checkpoint["metrics"] = {
             name.removeprefix("valid/"): float(value)
             for name, value in self.trainer.callback_metrics.items()
@@ -153,6 +163,30 @@ class GraphModule(pl.LightningModule, ABC):
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
         return batch.to(device, non_blocking=True) if isinstance(batch, SubgraphBatch) else batch
+
+
+@dataclass
+class EpochLoss:
+    """The mean of an epoch's losses, also if that was begun by another process."""
+
+    sum: float | torch.Tensor = 0.0
+    count: int = 0
+    before: int = 0
+    """Of ``count``, questions of an earlier process that haven't been told to a logger yet."""
+
+    @classmethod
+    def from_state(cls, state: tuple[float, int]) -> EpochLoss:
+        return cls(sum=state[0], count=state[1], before=state[1])
+
+    def state(self) -> tuple[float, int]:
+        return float(self.sum), self.count
+
+    def add(self, loss: torch.Tensor, count: int) -> tuple[torch.Tensor, int]:
+        """What to log of this step: its loss, at first with all that came before, and a weight."""
+        weight = self.before + count
+        mean = (self.sum + loss * count) / weight if self.before else loss
+        self.sum, self.count, self.before = self.sum + loss * count, self.count + count, 0
+        return mean, weight
 
 
 def clip_gradients(model: nn.Module, limit: float) -> None:
