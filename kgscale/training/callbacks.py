@@ -226,7 +226,7 @@ class ShowProgress(pl.Callback):
         chosen = metrics.get(f"valid/{name}")
         self.console.print(
             f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}"
-            f"  loss {float(metrics['train/loss']):.4f}"
+            f"  loss {float(module.epoch_loss.mean):.4f}"
             + (f"  validation {word(name)} {float(chosen):.4f}" if chosen is not None else "")
             + f"  {passed:.0f} s"
         )

@@ -44,6 +44,7 @@ ADVICE: Final = (
     r".*recommended to use .*sync_dist=True.*",
     r"The number of training batches .* is smaller than the logging interval.*",
     r".*have no `val_dataloader`.*",
+    r"You're resuming from a checkpoint that ended before the epoch ended.*",
 )
 """Warnings of Lightning that no user of this program can act on."""
 

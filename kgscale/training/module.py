@@ -57,7 +57,7 @@ class GraphModule(pl.LightningModule, ABC):
             name for name, parameter in self.named_parameters() if id(parameter) in tables
         ]
         self._accumulated = 0
-        self._epoch_loss = EpochLoss()
+        self.epoch_loss = EpochLoss()
 
     @property
     @abstractmethod
@@ -86,15 +86,7 @@ class GraphModule(pl.LightningModule, ABC):
         # that of their values.
         loss = loss * self.trainer.world_size
         self._last_loss = loss.detach()
-        mean, weight = self._epoch_loss.add(self._last_loss, count)
-        self.log(
-            "train/loss",
-            mean,
-            on_step=False,
-            on_epoch=True,
-            sync_dist=self.trainer.world_size > 1,
-            batch_size=weight,
-        )
+        self.epoch_loss.add(self._last_loss, count)
         self._accumulated += 1
         # Lightning divides by what an epoch's last, shorter accumulation doesn't reach.
         return loss * self.trainer.accumulate_grad_batches
@@ -137,13 +129,22 @@ class GraphModule(pl.LightningModule, ABC):
             )
 
     def on_train_epoch_start(self) -> None:
-        self._epoch_loss = EpochLoss()
+        self.epoch_loss = EpochLoss()
+
+    def on_train_epoch_end(self) -> None:
+        # Not step by step: an epoch may have been begun by another process.
+        self.log(
+            "train/loss",
+            self.epoch_loss.mean,
+            sync_dist=self.trainer.world_size > 1,
+            batch_size=self.epoch_loss.count,
+        )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._epoch_loss = EpochLoss.from_state(checkpoint["epoch_loss"])
+        self.epoch_loss = EpochLoss(*checkpoint["epoch_loss"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["epoch_loss"] = self._epoch_loss.state()
+        checkpoint["epoch_loss"] = self.epoch_loss.state()
         checkpoint["metrics"] = {
             name.removeprefix("valid/"): float(value)
             for name, value in self.trainer.callback_metrics.items()
@@ -167,26 +168,20 @@ class GraphModule(pl.LightningModule, ABC):
 
 @dataclass
 class EpochLoss:
-    """The mean of an epoch's losses, also if that was begun by another process."""
+    """The mean loss of an epoch's questions so far."""
 
     sum: float | torch.Tensor = 0.0
     count: int = 0
-    before: int = 0
-    """Of ``count``, questions of an earlier process that haven't been told to a logger yet."""
 
-    @classmethod
-    def from_state(cls, state: tuple[float, int]) -> EpochLoss:
-        return cls(sum=state[0], count=state[1], before=state[1])
+    def add(self, loss: torch.Tensor, count: int) -> None:
+        self.sum, self.count = self.sum + loss * count, self.count + count
+
+    @property
+    def mean(self) -> float | torch.Tensor:
+        return self.sum / max(1, self.count)
 
     def state(self) -> tuple[float, int]:
         return float(self.sum), self.count
-
-    def add(self, loss: torch.Tensor, count: int) -> tuple[torch.Tensor, int]:
-        """What to log of this step: its loss, at first with all that came before, and a weight."""
-        weight = self.before + count
-        mean = (self.sum + loss * count) / weight if self.before else loss
-        self.sum, self.count, self.before = self.sum + loss * count, self.count + count, 0
-        return mean, weight
 
 
 def clip_gradients(model: nn.Module, limit: float) -> None:
