@@ -88,4 +88,6 @@ def test_lightnings_own_calls(tmp_path: Path) -> None:
     io.save_checkpoint(state, tmp_path / "x")
     torch.testing.assert_close(io.load_checkpoint(tmp_path / "x", torch.device("cpu")), state)
     io.remove_checkpoint(tmp_path / "x")
+    assert (tmp_path / "x").exists()
+    io.sweep()
     assert not list(tmp_path.iterdir())

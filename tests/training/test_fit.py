@@ -32,6 +32,7 @@ from kgscale.training.data import GraphData, Prefetcher
 from kgscale.training.fit import FitResult, TrainerSettings, faster_dtype, fit
 from kgscale.training.link import LinkPrediction
 from kgscale.training.module import clip_gradients
+from kgscale.training.stopwatch import Stopwatch
 from tests.graphs import adjacency
 from tests.training import toys
 
@@ -215,7 +216,7 @@ def test_early_stop_and_best_checkpoint(tmp_path: Path, monkeypatch: pytest.Monk
     assert fitted.epochs == len(kept) == 4
     assert fitted.metrics["mrr"] == pytest.approx(0.5)
     assert torch.equal(weights(module), kept[1])
-    (best,) = (tmp_path / "checkpoints").iterdir()
+    (best,) = (tmp_path / "checkpoints").glob("best-*")
     assert best.name == "best-epoch=1.ckpt"
 
 
@@ -223,7 +224,7 @@ def test_the_checkpoint_is_whole(tmp_path: Path) -> None:
     """Weights and row-wise state, as Lightning saves them, come back to the bit."""
     module = toys.module(method="adam")
     run(module, tmp_path, max_epochs=1)
-    (path,) = (tmp_path / "checkpoints").iterdir()
+    (path,) = (tmp_path / "checkpoints").glob("best-*")
     state = load_state(path)
     torch.testing.assert_close(state["state_dict"], dict(module.state_dict()), rtol=0, atol=0)
     (optimizer,) = state["optimizer_states"]
@@ -388,14 +389,14 @@ def test_the_time_limit_stops_within_an_epoch_and_validates(
     assert validated == [(0, 5)]
     assert 0 < fitted.epochs < 1
     assert fitted.metrics["mrr"] == 0.5
-    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+    assert len(list((tmp_path / "checkpoints").glob("best-*"))) == 1
 
 
 def test_the_time_limit_leaves_time_for_a_validation() -> None:
     trainer = create_autospec(pl.Trainer, instance=True, world_size=1, should_stop=False)
     trainer.strategy.reduce_boolean_decision = lambda decision, all: decision
     times = iter([0.0, 10.0, 14.0, 15.0, 16.0])
-    limit = TimeLimit(20.0, clock=lambda: next(times))
+    limit = TimeLimit(20.0, Stopwatch(lambda: next(times)))
     limit.on_train_start()
     limit.on_validation_start()
     limit.on_validation_end()
@@ -409,7 +410,7 @@ def test_ranks_agree_on_the_time_limit_now_and_then() -> None:
     trainer = create_autospec(pl.Trainer, instance=True, world_size=2, should_stop=False)
     asked = []
     trainer.strategy.reduce_boolean_decision = lambda decision, all: asked.append(decision)
-    limit = TimeLimit(20.0, clock=Ticks())
+    limit = TimeLimit(20.0, Stopwatch(Ticks()))
     limit.on_train_start()
     for index in range(40):
         limit.on_train_batch_end(trainer, toys.module(), None, None, index)
@@ -438,17 +439,17 @@ def rates(decay: Decay, *steps: tuple[int, int], world_size: int = 1) -> list[fl
 
 def test_rates_fall_along_half_a_cosine() -> None:
     expected = [0.5, 0.5 * (0.02 + 0.98 / 2), 0.5 * (0.02 + 0.98 * (1 - 0.5**0.5) / 2), 0.01]
-    assert rates(Decay(None), (0, 0), (2, 0), (3, 0), (4, 0)) == pytest.approx(expected)
+    assert rates(Decay(None, Stopwatch()), (0, 0), (2, 0), (3, 0), (4, 0)) == pytest.approx(expected)
     # 20 seconds end before 4 epochs do.
     times = iter([0.0, 0.0, 10.0, 15.0, 30.0])
-    decay = Decay(20.0, clock=lambda: next(times))
+    decay = Decay(20.0, Stopwatch(lambda: next(times)))
     assert rates(decay, (0, 0), (0, 1), (0, 2), (0, 3)) == pytest.approx(expected)
 
 
 def test_ranks_have_one_rate() -> None:
     """That of the first, whatever their clocks say, and asked for now and then."""
     times = iter([0.0, 10.0, 15.0])
-    decay = Decay(20.0, clock=lambda: next(times))
+    decay = Decay(20.0, Stopwatch(lambda: next(times)))
     assert rates(decay, *((0, index) for index in range(32)), world_size=2) == [0.5] * 32
 
 
