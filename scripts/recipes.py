@@ -25,6 +25,15 @@ TWITCH = [
 ]
 FB15K237 = ["data.path={data}/fb15k-237"]
 WN18RR = ["data.path={data}/wn18rr"]
+EQUAL = [
+    "trainer.max_epochs=100",
+    "trainer.patience=100",
+    "trainer.max_seconds=300",
+    "trainer.clock=cpu",
+    "trainer.decay=cosine",
+    "trainer.score_dtype=auto",
+]
+"""Five minutes for each, however far they come in them."""
 
 
 def grail(name: str) -> list[str]:
@@ -40,8 +49,8 @@ def blended(row: str, weight: float) -> list[str]:
 
 ROWS: dict[str, tuple[list[str], range]] = {
     "demo": (["experiment=demo"], range(3)),
-    "fb15k237-compgcn": (["experiment=fb15k237/compgcn", *FB15K237], range(3)),
-    "fb15k237-embedding": (["experiment=fb15k237/embedding", *FB15K237], range(3)),
+    "fb15k237-compgcn": (["experiment=fb15k237/compgcn", *FB15K237, *EQUAL], range(3)),
+    "fb15k237-embedding": (["experiment=fb15k237/embedding", *FB15K237, *EQUAL], range(3)),
     "fb15k237-complex": (["experiment=fb15k237/complex", *FB15K237], range(3)),
     "fb15k237-complex-long": (["experiment=fb15k237/complex_long", *FB15K237], range(1)),
     "fb15k237-reasoner": (

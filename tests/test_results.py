@@ -24,7 +24,12 @@ def result(seed: int, mrr: float) -> dict[str, Any]:
         "monitor": "mrr",
         "threads": 2,
         "metrics": {"test": test},
-        "seconds": {"train_cpu": 60.0 + 120 * seed},
+        "seconds": {
+            "train_cpu": 60.0 + 120 * seed,
+            "total": 90.0 + 60 * seed,
+            "evaluate_cpu": 60.0,
+        },
+        "revision": "abc",
         "peak_memory_bytes": 1 << 29,
         "curve": [[0.5, mrr / 2], [1.0, mrr]],
     }
@@ -47,6 +52,7 @@ def test_means_by_hand_and_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert cells[1:6] == ["hpo", "CompGCN + ComplEx", "NeighborStrategy", "2", "0.3125 ± 0.0884"]
     assert cells[9:12] == ["3.0", "2", "0.50"], "with the run that it needed"
     assert "`python -m kgscale experiment=demo seed=0`" in page
+    assert "2.0 minutes passed; final ranking 0.5; commit abc." in page
     assert "RUN is that of `fb15k237-complex`, at that time 2.0 minutes, counted in." in page
     assert "![hpo](curves/hpo.png)" in page
     assert (tmp_path / "docs" / "curves" / "hpo.png").stat().st_size > 1000

@@ -46,7 +46,7 @@ def settings(overrides: Sequence[str], *, name: str = "config") -> Settings:
     _check_options(parsed)
     composed = _composed(rest, name)
     for key, value in literal.items():
-        _put(composed, key, value)
+        put(composed, key, value)
     return composed
 
 
@@ -94,7 +94,8 @@ def _literal(overrides: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     return literal, rest
 
 
-def _put(config: Settings, key: str, value: str) -> None:
+def put(config: Settings, key: str, value: Any) -> None:
+    """Set what a dotted key names."""
     *path, last = key.split(".")
     place: Any = config
     for part in path:

@@ -148,12 +148,16 @@ def _other(command: str, arguments: list[str]) -> int:
 
 
 def _train(arguments: list[str]) -> int:
-    from kgscale.cli import compose
+    from kgscale.cli import compose, resume
 
     if arguments[:1] == ["--settings"]:
         return _train_one(compose.from_yaml(Path(arguments[1])))
     multirun = _take(arguments, "-m") or _take(arguments, "--multirun")
     show = _take(arguments, "--cfg", "job")
+    if resume.wanted(arguments):
+        if multirun or show:
+            raise ConfigError(f"{resume.KEY}… goes on with one run: leave out -m and --cfg")
+        return _resume(arguments)
     if not arguments:
         arguments = ["experiment=demo"]
     jobs = compose.sweep(arguments) if multirun else [arguments]
@@ -161,21 +165,41 @@ def _train(arguments: list[str]) -> int:
     for job, settings in [(job, compose.settings(job)) for job in jobs]:
         if show:
             print(compose.as_yaml(settings), end="")
-        elif code := _train_one(settings, f"# python -m kgscale {shlex.join(job)}\n"):
+        elif code := _train_one(settings, resume.told(job)):
             return code
     return 0
 
 
-def _train_one(settings: dict[str, Any], told: str = "") -> int:
-    """``told``: how it was started, for the first line of the settings that the run keeps."""
-    from kgscale.cli import compose
+def _resume(arguments: list[str]) -> int:
+    from kgscale.cli import resume
+    from kgscale.tasks import show
+
+    run = resume.resumed(arguments)
+    if run.done:
+        said = (
+            f"{run.directory} is done; to train longer, raise trainer.max_epochs (or max_seconds)"
+        )
+        show.sentence(show.console(), said)
+        return 0
+    return _train_one(run.settings, run.told, run.directory)
+
+
+def _train_one(settings: dict[str, Any], told: str = "", directory: Path | None = None) -> int:
+    """Train.
+
+    Args:
+        told: how it was started, for the first line of the settings that the run keeps.
+        directory: of a run to go on with.
+    """
+    from kgscale.cli import compose, resume
     from kgscale.tasks import show
     from kgscale.tasks.start import train
 
     config = told + compose.as_yaml(settings)
-    _, code = train(settings, config=config, console=show.console())
+    run, code = train(settings, config=config, console=show.console(), resume=directory)
     if code:
-        _complain("interrupted; the run directory has the best checkpoint and the results so far")
+        words = shlex.join(["python", "-m", "kgscale", f"{resume.KEY}{run}"])
+        _complain(f"interrupted; go on at that very step by: {words}")
     return code
 
 

@@ -161,8 +161,12 @@ def _lock(place: Path, waiting: Callable[[], object]) -> TextIO:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if not told:
-                waiting()
+            try:
+                if not told:
+                    waiting()
+            except BaseException:
+                lock.close()
+                raise
             told = True
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError as error:

@@ -21,9 +21,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from kgscale.durable import whole_file, write_text
+from kgscale.durable import alone, whole_file, write_text
 from kgscale.errors import ResourceError
 
+CONFIG: Final = "config.yaml"
+"""The settings of a run, as YAML."""
 _TYPES: Final = {"score": pa.float64(), "rank": pa.int64(), "known": pa.bool_()}
 
 
@@ -52,12 +54,30 @@ def run_directory(root: Path, task: str, config: str) -> Iterator[Path]:
     """A new run directory with its ``config.yaml``; gone again if the run fails with no more."""
     path = make_directory(root, task)
     try:
-        write_text(path / "config.yaml", config)
-        yield path
+        with reopened(path):
+            write_text(path / CONFIG, config)
+            yield path
     except BaseException:
-        if {file.name for file in path.iterdir()} <= {"config.yaml"}:
+        if {file.name for file in path.iterdir()} <= {CONFIG}:
             shutil.rmtree(path, ignore_errors=True)
         raise
+
+
+@contextmanager
+def reopened(path: Path) -> Iterator[Path]:
+    """A run directory that only this process writes to.
+
+    Raises:
+        ResourceError: another process is at it.
+    """
+
+    def refuse() -> None:
+        raise ResourceError(
+            f"{path}: this run is still going on in another process; wait for its end, or stop it"
+        )
+
+    with alone(path, waiting=refuse):
+        yield path
 
 
 def check_writable(directory: Path, remedy: str) -> None:

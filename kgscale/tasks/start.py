@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from kgscale.durable import write_text
 from kgscale.graph.store import GraphStore
 from kgscale.kernels.threads import num_threads, set_threads
 from kgscale.tasks.components import build
-from kgscale.tasks.directory import run_directory
+from kgscale.tasks.directory import CONFIG, reopened, run_directory
 from kgscale.tasks.link_prediction import LinkTraining
 from kgscale.tasks.node_classification import NodeTraining
 from kgscale.tasks.parts import GraphParts
@@ -23,6 +24,7 @@ from kgscale.tasks.settings import RunSettings
 from kgscale.tasks.training import Training, removal_told
 from kgscale.training.distributed import agree, check_devices, is_leader, process_group
 from kgscale.training.fit import backend, check_accelerator
+from kgscale.training.resume import Saved, newest
 
 TASKS: Final[dict[str, type[Training]]] = {
     "link_prediction": LinkTraining,
@@ -31,7 +33,9 @@ TASKS: Final[dict[str, type[Training]]] = {
 }
 
 
-def train(settings: Mapping[str, Any], *, config: str, console: Console) -> tuple[Path, int]:
+def train(
+    settings: Mapping[str, Any], *, config: str, console: Console, resume: Path | None = None
+) -> tuple[Path, int]:
     """Train as the settings say; returns the run directory and the exit code.
 
     With ``trainer.devices`` above 1 the other processes are started here (or by torchrun, in
@@ -39,12 +43,18 @@ def train(settings: Mapping[str, Any], *, config: str, console: Console) -> tupl
 
     Args:
         config: the settings as YAML, for the run directory and for other ranks.
+        resume: the directory of a run to go on with, instead of a new one.
     """
     checked = rehearse(settings)
     task = TASKS[checked.task.name]
     with threads(checked.trainer.threads):
         if not is_leader():
             return _follow(task, checked)
+        if resume is not None:
+            with reopened(resume) as directory:
+                saved = newest(directory)
+                write_text(directory / CONFIG, config)
+                return directory, task(checked, directory, console, saved).run()
         with (
             removal_told(console) as opened,
             run_directory(checked.run_root, checked.task.name, config) as directory,
@@ -80,10 +90,11 @@ def _follow(task: type[Training], settings: RunSettings) -> tuple[Path, int]:
     """The part of a rank that neither prints nor writes."""
     trainer = settings.trainer
     with process_group(backend(trainer), trainer.devices, []):
-        run, store, strategy = agree("", "", "")
+        run, store, strategy, state = agree("", "", "", "")
         directory = Path(run)
         settings = settings.with_group("strategy", json.loads(strategy))
-        training = task(settings, directory, Console(quiet=True))
+        saved = Saved.read(Path(state)) if state else None
+        training = task(settings, directory, Console(quiet=True), saved)
         training.store = GraphStore.open(Path(store))
         training.set_up()
         return directory, training.fit().interrupted or 0

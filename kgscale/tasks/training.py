@@ -15,7 +15,7 @@ from rich.console import Console
 
 from kgscale.data.audit import Tell, silent
 from kgscale.data.source import Fetched, Source
-from kgscale.errors import ConfigError
+from kgscale.errors import ConfigError, DataError
 from kgscale.graph.propagate import Propagation, propagate
 from kgscale.graph.store import GraphStore, prepare
 from kgscale.inference.embed import Features
@@ -33,6 +33,7 @@ from kgscale.training.data import GraphData
 from kgscale.training.distributed import agree, process_group
 from kgscale.training.fit import FitResult, backend, fit
 from kgscale.training.module import GraphModule
+from kgscale.training.resume import Saved
 
 
 class Training(ABC):
@@ -45,8 +46,16 @@ class Training(ABC):
     module: GraphModule
     features: Features
 
-    def __init__(self, settings: RunSettings, directory: Path, console: Console) -> None:
+    def __init__(
+        self,
+        settings: RunSettings,
+        directory: Path,
+        console: Console,
+        saved: Saved | None = None,
+    ) -> None:
         self.settings, self.directory, self.console = settings, directory, console
+        self.saved = saved
+        """Where it stood when it was cut short, if it was."""
 
     @classmethod
     @abstractmethod
@@ -90,14 +99,15 @@ class Training(ABC):
     def run(self) -> int:
         """All phases, as the process that prints and writes."""
         show.sentence(self.console, f"run directory: {self.directory}")
-        with Usage() as self.usage:
+        with Usage(already=None if self.saved is None else self.saved.own["usage"]) as self.usage:
             self._ingest()
             self._plan()
             self.set_up()
             self.usage.mark("ingest")
             with self._processes():
                 strategy = json.dumps(self.settings.groups["strategy"])
-                agree(str(self.directory), str(self.store.path), strategy)
+                state = str(self.saved.path) if self.saved else ""
+                agree(str(self.directory), str(self.store.path), strategy, state)
                 fitted = self.fit()
             self.usage.mark("train")
             self._finish(fitted)
@@ -117,6 +127,8 @@ class Training(ABC):
             show.sentence(self.console, wanted)
         with show.busy(self.console, "reading the graph") as tell:
             self.store = prepared(self.settings, tell=tell)
+        if self.saved is not None:
+            self._go_on(self.saved)
         for line in show.graph(self.store):
             show.sentence(self.console, line)
         self.check(self.store)
@@ -127,6 +139,22 @@ class Training(ABC):
                 f"evaluation.choose=official needs a benchmark of OGB, and {self.store.name} is"
                 " none: leave it out"
             )
+
+    def _go_on(self, saved: Saved) -> None:
+        """Take the strategy that was settled then.
+
+        Raises:
+            DataError: the graph is another one.
+            ConfigError: an epoch has begun that another number of processes can't end.
+        """
+        saved.position.dealt_to(self.settings.trainer.devices, saved.position.steps)
+        if saved.own["fingerprint"] != self.store.fingerprint:
+            raise DataError(
+                f"{self.directory} was trained on another graph than {self.store.name} is now: its"
+                " files have changed; put back the former, or train anew"
+            )
+        self.settings = self.settings.with_group("strategy", saved.own["strategy"])
+        show.sentence(self.console, f"going on after {saved.position.told()}")
 
     def _plan(self) -> None:
         """Settle the strategy; refuse what won't fit before it is begun, then propagate."""
@@ -176,7 +204,17 @@ class Training(ABC):
             trainer,
             console=self.console,
             seed=self.settings.seed,
+            saved=self.saved,
+            own=self._own,
         )
+
+    def _own(self) -> dict[str, Any]:
+        """What a saved state needs beside the training's."""
+        return {
+            "fingerprint": self.store.fingerprint,
+            "strategy": dict(self.settings.groups["strategy"]),
+            "usage": self.usage.so_far("train"),
+        }
 
     def _finish(self, fitted: FitResult) -> None:
         """Model, metrics and answers; what there is so far if it is interrupted."""

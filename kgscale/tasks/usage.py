@@ -6,6 +6,7 @@ import os
 import resource
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -54,17 +55,20 @@ class Usage:
     """Measures from entering to leaving; ``mark`` closes a phase.
 
     Memory is sampled every ``interval`` seconds by a thread.
+
+    Args:
+        already: what :meth:`so_far` told of the part before, of a run that goes on.
     """
 
-    def __init__(self, *, interval: float = 1.0) -> None:
+    def __init__(self, *, interval: float = 1.0, already: Mapping[str, Any] | None = None) -> None:
         self.interval = interval
-        self.peak = 0
-        self.seconds: dict[str, float] = {}
+        self._already = {"seconds": {}, "peak": 0, **(already or {})}
+        self.peak = int(self._already["peak"])
+        self.seconds: dict[str, float] = dict(self._already["seconds"])
         self._stop = threading.Event()
 
     def __enter__(self) -> Usage:
-        self._begin = self._last = time.monotonic()
-        self._cpu = self._last_cpu = cpu_seconds()
+        self._last, self._last_cpu = time.monotonic(), cpu_seconds()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="kgscale-usage")
         self._thread.start()
         return self
@@ -82,22 +86,24 @@ class Usage:
         while not self._stop.wait(self.interval):
             self.peak = max(self.peak, memory_bytes())
 
-    def mark(self, phase: str) -> float:
-        """Seconds since the last mark, kept under the phase's name (and its processor time)."""
-        now, cpu = time.monotonic(), cpu_seconds()
-        passed, self.seconds[f"{phase}_cpu"] = now - self._last, cpu - self._last_cpu
-        self._last, self._last_cpu = now, cpu
-        self.seconds[phase] = passed
-        return passed
+    def mark(self, phase: str) -> None:
+        """Add the seconds since the last mark to the phase (and its processor time)."""
+        self.seconds = self._with(phase)
+        self._last, self._last_cpu = time.monotonic(), cpu_seconds()
+
+    def _with(self, phase: str) -> dict[str, float]:
+        wall, cpu = time.monotonic() - self._last, cpu_seconds() - self._last_cpu
+        passed = {phase: wall, f"{phase}_cpu": cpu, "total": wall, "cpu": cpu}
+        return {**self.seconds, **{k: self.seconds.get(k, 0.0) + v for k, v in passed.items()}}
+
+    def so_far(self, phase: str) -> dict[str, Any]:
+        """For the run that goes on from here, in the middle of a phase."""
+        return {"seconds": self._with(phase), "peak": self.peak}
 
     def report(self) -> dict[str, Any]:
         """``seconds`` and ``peak_memory_bytes`` as ``results.json`` has them."""
         self.peak = max(self.peak, memory_bytes())
-        total = {
-            "total": time.monotonic() - self._begin,
-            "cpu": cpu_seconds() - self._cpu,
-        }
-        seconds = {name: round(value, 3) for name, value in {**self.seconds, **total}.items()}
+        seconds = {name: round(value, 3) for name, value in self.seconds.items()}
         report: dict[str, Any] = {"seconds": seconds, "peak_memory_bytes": self.peak}
         if torch.cuda.is_available():
             report["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated()

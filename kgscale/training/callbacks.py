@@ -223,10 +223,11 @@ class ShowProgress(pl.Callback):
         self._last = passed
         metrics = trainer.callback_metrics
         name = getattr(module, "monitor", "")
+        epoch_loss: Any = module.epoch_loss
         chosen = metrics.get(f"valid/{name}")
         self.console.print(
             f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}"
-            f"  loss {float(module.epoch_loss.mean):.4f}"
+            f"  loss {float(epoch_loss.mean):.4f}"
             + (f"  validation {word(name)} {float(chosen):.4f}" if chosen is not None else "")
             + f"  {passed:.0f} s"
         )

@@ -7,7 +7,7 @@ import math
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +89,10 @@ class TrainerSettings:
             if value is not None and not value > 0:
                 raise ConfigError(f"trainer.{name} needs a positive number or null, got {value!r}")
 
+    def limits(self) -> dict[str, Any]:
+        """What ends a training."""
+        return {name: getattr(self, name) for name in ("max_epochs", "max_seconds", "patience")}
+
 
 def size_bytes(name: str, size: str) -> int:
     """Bytes of a size as a person writes it: 500MB, 2 GB or 1.5GiB."""
@@ -133,6 +137,8 @@ def fit(
         saved: where an earlier training stood, to go on from there.
         own: what to keep in this one's states, of the caller.
     """
+    if saved is not None and saved.is_over(settings.limits()):
+        return _over(module, saved)
     dtype = score_dtype(settings, module) if saved is None else _dtype(saved.own["score_dtype"])
     module.set_score_dtype(dtype)
     already = {"own": 0.0, "wall": 0.0} if saved is None else saved.own["watches"]
@@ -147,13 +153,13 @@ def fit(
         minutes=settings.save_minutes,
         steps=settings.save_steps,
         watches=watches,
-        own=lambda: {"score_dtype": _name(dtype), **own()},
+        own=lambda: {"score_dtype": _name(dtype), "limits": settings.limits(), **own()},
     )
     stop = StopOnSignal()
     interrupted = None
     with _quiet(), torch.random.fork_rng(), stop.listening():
-        trainer = _trainer(directory, settings, module, watches["own"], files, saved)
-        trainer.callbacks += [ShowProgress(console, watches["wall"]), SeedSteps(seed), keep, stop]
+        others = [ShowProgress(console, watches["wall"]), SeedSteps(seed), keep, stop]
+        trainer = _trainer(directory, settings, module, watches["own"], files, saved, others)
         path = _restore(settings, data, directory, files, saved)
         try:
             trainer.fit(module, datamodule=data, ckpt_path=path)
@@ -170,6 +176,18 @@ def fit(
         interrupted,
         _name(dtype),
     )
+
+
+def _over(module: GraphModule, saved: Saved) -> FitResult:
+    """What a training left that had ended before."""
+    metrics = {}
+    if saved.best is not None:
+        state = load_state(saved.best)
+        module.load_state_dict(state["state_dict"])
+        metrics = state["metrics"]
+    else:
+        module.load_state_dict(saved.state["state_dict"])
+    return FitResult(metrics, saved.position.epochs, None, saved.own["score_dtype"])
 
 
 def _epochs(trainer: pl.Trainer) -> float:
@@ -221,13 +239,15 @@ def _trainer(
     watch: Stopwatch,
     files: SafetensorsIO,
     saved: Saved | None,
+    others: Sequence[pl.Callback],
 ) -> pl.Trainer:
     callbacks: list[pl.Callback] = [LogMinutes(watch)]
     if module.has_validation:
-        monitor = {"monitor": f"valid/{module.monitor}", "mode": "max"}
+        monitor = f"valid/{module.monitor}"
         callbacks += [
             EarlyStopping(
-                **monitor,
+                monitor,
+                mode="max",
                 patience=settings.patience,
                 check_finite=False,
                 check_on_train_epoch_end=False,
@@ -236,7 +256,8 @@ def _trainer(
             ModelCheckpoint(
                 dirpath=directory / FOLDER,
                 filename="best-{epoch}",
-                **monitor,
+                monitor=monitor,
+                mode="max",
                 save_top_k=1,
                 save_on_train_epoch_end=False,
                 enable_version_counter=False,
@@ -262,7 +283,7 @@ def _trainer(
             limit_val_batches=1 if module.has_validation else 0,
             accumulate_grad_batches=settings.accumulate,
             gradient_clip_val=settings.clip,
-            callbacks=callbacks,
+            callbacks=[*callbacks, *others],
             logger=loggers(directory, None if saved is None else saved.position.updates),
             # Our own launch (or torchrun's) is all there is: a scheduler's variables around an
             # interactive session must not be mistaken for one.

@@ -7,7 +7,7 @@ draws itself: beside parameters and the optimiser's state, a position is all the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,8 @@ from kgscale.training.distributed import rank
 from kgscale.training.stopwatch import Stopwatch
 
 FOLDER: Final = "checkpoints"
+DIVERGED: Final = "diverged"
+"""The batch whose loss was not finite."""
 _PREFIX, _SUFFIX = "step-", ".ckpt"
 _OWN: Final = "kgscale"
 """Our part of a saved state, beside Lightning's."""
@@ -42,6 +44,10 @@ class Position:
     world_size: int
     finished: bool = False
     """Whether training came to its own end."""
+
+    @property
+    def epochs(self) -> float:
+        return self.epoch + self.step / max(1, self.steps)
 
     def told(self) -> str:
         begun = f", {self.step:,} of {self.steps:,} steps of the next" if self.step else ""
@@ -77,9 +83,25 @@ class Saved:
     path: Path
     state: dict[str, Any]
 
+    @classmethod
+    def read(cls, path: Path) -> Saved:
+        return cls(path=path, state=load_state(path))
+
     @property
     def position(self) -> Position:
-        return Position(**self.state[_OWN]["position"])
+        return Position(**self.own["position"])
+
+    @property
+    def best(self) -> Path | None:
+        """The checkpoint that validated best so far."""
+        for name, state in self.state["callbacks"].items():
+            if name.startswith("ModelCheckpoint") and state["best_model_path"]:
+                return self.path.parent / Path(state["best_model_path"]).name
+        return None
+
+    def is_over(self, limits: Mapping[str, Any]) -> bool:
+        """Whether training came to its own end, and these limits don't say otherwise."""
+        return self.position.finished and self.own["limits"] == limits
 
     @property
     def own(self) -> dict[str, Any]:
@@ -109,7 +131,7 @@ def newest(directory: Path) -> Saved:
     failure: DataError | None = None
     for path in states(directory):
         try:
-            return Saved(path=path, state=load_state(path))
+            return Saved.read(path)
         except DataError as error:
             failure = failure or error
     if failure is not None:
@@ -158,6 +180,7 @@ class KeepState(pl.Callback):
         self.watches, self.own = watches, own
         self.position: Position | None = None
         """None while a step runs, of which half can't be kept."""
+        self._batch: Any = None
         self._saved: Position | None = None
         self._last = 0.0
 
@@ -166,8 +189,10 @@ class KeepState(pl.Callback):
             watch.start()
         self._last = self.watches["wall"].seconds
 
-    def on_train_batch_start(self, *_: Any) -> None:
-        self.position = None
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int
+    ) -> None:
+        self.position, self._batch = None, batch
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
@@ -180,11 +205,13 @@ class KeepState(pl.Callback):
         self._save_if_due(trainer, due)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.position = self._at(trainer, trainer.current_epoch + 1, 0)
+        if self.position is None or self.position.step == self.position.steps:
+            self.position = self._at(trainer, trainer.current_epoch + 1, 0)
+        # Else a limit has cut the epoch short: with a higher one, its rest comes next.
         self._save_if_due(trainer, due=False)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        position = self._at(trainer, trainer.current_epoch, 0)
+        position = self.position or self._at(trainer, trainer.current_epoch, 0)
         self.position = replace(position, finished=True)
         self.save(trainer)
 
@@ -193,6 +220,10 @@ class KeepState(pl.Callback):
     ) -> None:
         if isinstance(exception, Interrupted) and self.position is not None:
             self.save(trainer)
+        if isinstance(exception, ScoreError) and self._batch is not None:
+            path = self.directory / (f"{DIVERGED}-{rank()}" if rank() else DIVERGED)
+            save_state(_plain(self._batch), path)
+            exception.args = (f"{exception}; the batch is in {path}",)
 
     def _at(self, trainer: pl.Trainer, epoch: int, step: int) -> Position:
         return Position(
@@ -231,6 +262,17 @@ class KeepState(pl.Callback):
                 remove_directory(old)
         self.files.sweep()
         self._saved, self._last = position, self.watches["wall"].seconds
+
+
+def _plain(value: Any) -> Any:
+    """A batch as nested dicts."""
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, torch.Tensor | bool | int | float | None) else str(value)
 
 
 def _check_finite(parameters: Mapping[str, torch.Tensor], position: Position) -> None:
@@ -280,7 +322,9 @@ def _loops(kept: Mapping[str, Any], position: Position) -> dict[str, Any]:
         "state_dict": {},
         "epoch_progress": progress(epochs, epochs),
         "epoch_loop.state_dict": {"_batches_that_stepped": stepped},
-        "epoch_loop.batch_progress": progress([batches] * 4, [step] * 4, is_last_batch=bool(validating)),
+        "epoch_loop.batch_progress": progress(
+            [batches] * 4, [step] * 4, is_last_batch=bool(validating)
+        ),
         "epoch_loop.automatic_optimization.optim_progress": {
             "optimizer": {
                 "step": {"total": updates, "current": updates},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -195,11 +196,54 @@ def test_a_killed_rank_ends_the_run(
     program.wait_for("epoch   2/")
     (child,) = program.children()
     os.kill(child, signal.SIGKILL)
-    code, error = program.end()
+    code, error = program.end(timeout=30)
     assert code == 4
     assert "process 1 of the run was ended by SIGKILL" in error
     assert error.count("\n") == 1
     assert list(only_run(tmp_path).glob("checkpoints/best-*.ckpt"))
+
+
+def losses(root: Path) -> list[float]:
+    """Mean loss of each epoch of the only run."""
+    (file,) = root.glob("*/*/metrics.csv")
+    with file.open(newline="") as table:
+        return [float(row["train/loss"]) for row in csv.DictReader(table) if row["train/loss"]]
+
+
+@pytest.mark.slow
+def test_a_killed_rank_costs_nothing_that_was_saved(
+    own: list[str], tmp_path: Path, programs: list[Program]
+) -> None:
+    many = ("trainer=ddp", "trainer.max_epochs=60", "trainer.patience=60", "trainer.save_steps=2")
+    assert Program(*own, *many, f"root={tmp_path / 'whole'}").end(timeout=200) == (0, "")
+    program = Program(*own, *many)
+    programs.append(program)
+    program.wait_for("epoch   2/")
+    (child,) = program.children()
+    os.kill(child, signal.SIGKILL)
+    assert program.end(timeout=30)[0] == 4
+    again = Program("resume=latest", f"root={tmp_path / 'out'}")
+    assert again.end(timeout=200) == (0, "")
+    found, expected = losses(tmp_path / "out"), losses(tmp_path / "whole")
+    assert len(found) == 60
+    assert found[-1] == pytest.approx(expected[-1], abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "now"), [(2, 1), (1, 2), (2, 3)])
+def test_another_number_of_processes(own: list[str], tmp_path: Path, before: int, now: int) -> None:
+    """Between two epochs a run may change it: each of its epochs is a whole one.
+
+    That the shares of an epoch, for any number of them, are its questions once is a law of every
+    strategy (tests/sampling).
+    """
+    first = [*own, f"trainer.devices={before}", "trainer.max_epochs=2"]
+    assert Program(*first).end(timeout=200) == (0, "")
+    more = ("trainer.max_epochs=4", f"trainer.devices={now}")
+    assert Program("resume=latest", f"root={tmp_path / 'out'}", *more).end(timeout=200) == (0, "")
+    counted = json.loads((only_run(tmp_path) / "results.json").read_text())
+    assert counted["epochs"] == 4
+    assert len(losses(tmp_path / "out")) == 4
 
 
 @pytest.mark.slow
@@ -251,16 +295,13 @@ def test_a_sweep_under_torchrun_makes_a_directory_for_each(own: list[str], tmp_p
 @pytest.mark.slow
 def test_processes_and_one_alone_agree(own: list[str], tmp_path: Path) -> None:
     """Half the batch on each of two ranks: the same losses as one process."""
-    losses = []
+    found = []
     exact = ("strategy.fanout=[-1]", "encoder.dropout=0", "trainer.max_epochs=2")
     for name, batch, trainer in (("one", 16, "cpu"), ("two", 8, "ddp")):
         more = [*exact, f"strategy.batch_size={batch}", f"trainer={trainer}"]
         assert Program(*own, f"root={tmp_path / name}", *more).end(timeout=200) == (0, "")
-        (file,) = (tmp_path / name).glob("*/*/metrics.csv")
-        header, *rows = file.read_text().splitlines()
-        column = header.split(",").index("train/loss")
-        losses.append([float(row.split(",")[column]) for row in rows if row.split(",")[column]])
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+        found.append(losses(tmp_path / name))
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
 @pytest.mark.slow

@@ -37,6 +37,16 @@ def test_equals_the_formula_and_leaves_the_rest(
 
 
 @TYPES
+def test_a_power_of_e_is_as_good_as_float32_has_it(dtype: torch.dtype) -> None:
+    """Of two scores the lower one's share is all that the sum has beside the other's."""
+    lower = -torch.arange(0, 1024).to(torch.bfloat16).div(128).unique()
+    scores = torch.stack([torch.zeros(len(lower)), lower], dim=1).to(dtype)
+    total = softmax_(scores, torch.zeros(2), torch.ones(len(lower)))
+    exact = lower.double().exp().log1p()
+    torch.testing.assert_close(total.double(), exact, rtol=1e-6, atol=3e-7)
+
+
+@TYPES
 def test_what_is_minus_infinity_has_no_share(dtype: torch.dtype) -> None:
     scores = torch.tensor([[0.0, -torch.inf, 0.0], [-torch.inf, -torch.inf, 7.0]], dtype=dtype)
     softmax_(scores, torch.zeros(3), torch.ones(2))

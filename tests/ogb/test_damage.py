@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 from kgscale.data.ogb.source import OgbDataSet
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.store import prepare
-from tests.ogb.miniature import DATASETS, write
+from tests.ogb.miniature import DATASETS, NUMPY_ARRAYS, write
 
 
 def built(name: str, folder: Path, damage: Callable[[Path], None]) -> str:
@@ -31,8 +32,13 @@ def lines(path: Path, change: Callable[[list[str]], list[str]]) -> None:
     path.write_bytes(gzip.compress("".join(f"{line}\n" for line in change(text)).encode()))
 
 
+def loaded(path: Path) -> Any:
+    with torch.serialization.safe_globals(NUMPY_ARRAYS):
+        return torch.load(path, weights_only=True)
+
+
 def arrays(path: Path, **changed: Callable[[np.ndarray], object]) -> None:
-    content = torch.load(path, weights_only=False)
+    content = loaded(path)
     for name, change in changed.items():
         found = change(content[name])
         content[name] = np.array(found) if isinstance(content[name], np.ndarray) else found
@@ -116,7 +122,7 @@ def test_columns_of_different_lengths(tmp_path: Path) -> None:
 def test_a_missing_array(tmp_path: Path) -> None:
     def damage(folder: Path) -> None:
         path = folder / "split/target/valid.pt"
-        content = torch.load(path, weights_only=False)
+        content = loaded(path)
         del content["edge_neg"]
         torch.save(content, path)
 

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy._core.multiarray import _reconstruct
 
-from tests.ogb.miniature import DATASETS, Miniature, write
+from tests.ogb.miniature import DATASETS, NUMPY_ARRAYS, Miniature, write
 from tests.ogb.miniature.contents import EDGE, NODE
 
 # One of each layout family; the others run with the slow tests.
@@ -27,14 +26,6 @@ QUICK = {
     "mag240m",
     "wikikg90mv2",
 }
-
-# What numpy 1 wrote into OGB's .pt files: arrays of int64, nothing else.
-NUMPY_ARRAYS: list[Any] = [
-    (_reconstruct, "numpy.core.multiarray._reconstruct"),
-    np.ndarray,
-    np.dtype,
-    np.dtypes.Int64DType,
-]
 
 
 def datasets(prefix: str) -> list[Any]:

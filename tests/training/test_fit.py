@@ -439,7 +439,9 @@ def rates(decay: Decay, *steps: tuple[int, int], world_size: int = 1) -> list[fl
 
 def test_rates_fall_along_half_a_cosine() -> None:
     expected = [0.5, 0.5 * (0.02 + 0.98 / 2), 0.5 * (0.02 + 0.98 * (1 - 0.5**0.5) / 2), 0.01]
-    assert rates(Decay(None, Stopwatch()), (0, 0), (2, 0), (3, 0), (4, 0)) == pytest.approx(expected)
+    assert rates(Decay(None, Stopwatch()), (0, 0), (2, 0), (3, 0), (4, 0)) == pytest.approx(
+        expected
+    )
     # 20 seconds end before 4 epochs do.
     times = iter([0.0, 0.0, 10.0, 15.0, 30.0])
     decay = Decay(20.0, Stopwatch(lambda: next(times)))

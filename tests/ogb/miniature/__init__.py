@@ -12,17 +12,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy._core.multiarray import _reconstruct
 
 from tests.ogb.miniature import knowledge, layouts, links, nodes
 from tests.ogb.miniature.contents import Miniature
 
-__all__ = ["DATASETS", "Miniature", "write"]
+__all__ = ["DATASETS", "NUMPY_ARRAYS", "Miniature", "write"]
 
 Build = Callable[[Path, np.random.Generator], Miniature]
 Layout = Callable[[Miniature], None]
 
+NUMPY_ARRAYS: list[Any] = [
+    (_reconstruct, "numpy.core.multiarray._reconstruct"),
+    np.ndarray,
+    np.dtype,
+    np.dtypes.Int64DType,
+]
+"""What numpy 1 wrote into OGB's .pt files, for torch to allow: arrays of int64, nothing else."""
 DATASETS: dict[str, tuple[str, Build, Layout]] = {
     "ogbl-wikikg2": ("ogbl_wikikg2", knowledge.wikikg2, layouts.link_csv),
     "ogbl-biokg": ("ogbl_biokg", knowledge.biokg, layouts.link_csv_2020),

@@ -1,0 +1,148 @@
+"""``resume=latest`` or ``resume=DIR``: a run's own settings, and what may be changed of them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from kgscale.cli import compose
+from kgscale.cli.conf import groups
+from kgscale.errors import ConfigError, DataError
+from kgscale.tasks.directory import CONFIG
+
+KEY: Final = "resume="
+LATEST: Final = "latest"
+TOLD: Final = "# python -m kgscale "
+"""How the first line of a run's settings begins."""
+MAY_CHANGE: Final = (
+    *(f"trainer.{name}" for name in ("max_epochs", "max_seconds", "patience")),
+    *(f"trainer.{name}" for name in ("accelerator", "devices", "threads", "workers", "ahead")),
+    *(f"trainer.{name}" for name in ("memory", "save_minutes", "save_steps")),
+    *(f"evaluation.{name}" for name in ("test", "measure_on", "rest", "blend", "memory")),
+    *(f"predictions.{name}" for name in ("count", "per_relation", "pairs")),
+)
+"""Limits, hardware, and what comes after training: nothing that a step so far depends on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumed:
+    """A run to go on with."""
+
+    directory: Path
+    settings: compose.Settings
+    told: str
+    """How it was started, for the first line of its settings."""
+    done: bool
+    """Whether it has ended and nothing is asked for beside."""
+
+
+def wanted(arguments: Sequence[str]) -> bool:
+    return any(text.startswith(KEY) for text in arguments)
+
+
+def resumed(arguments: Sequence[str]) -> Resumed:
+    """The run that is meant, and its settings with the changes that are asked for.
+
+    The arguments that it was started with may be given again.
+
+    Raises:
+        ConfigError: no such run, or a change of what its steps so far depend on.
+    """
+    value = [text.removeprefix(KEY) for text in arguments if text.startswith(KEY)][-1]
+    rest = [text for text in arguments if not text.startswith(KEY)]
+    if value == LATEST:
+        directory = _latest(_root(rest))
+        rest = [text for text in rest if not text.startswith("root=")]
+    else:
+        directory = Path(value).expanduser()
+    file = directory / CONFIG
+    if not file.is_file():
+        raise ConfigError(f"{KEY}{value}: no run directory there, since it has no {CONFIG}")
+    settings, began = compose.from_yaml(file), _began(file)
+    for text in rest:
+        group = text.partition("=")[0]
+        if text not in began and group in groups() and group != "trainer":
+            raise ConfigError(
+                f"{directory} goes on with the {group} that it was begun with: leave out {text}"
+            )
+    changes = _changes(began, rest)
+    for key, (old, new) in changes.items():
+        if key not in MAY_CHANGE:
+            raise ConfigError(
+                f"{directory} was begun with {key}={_text(old)}, and a run that goes on can't"
+                f" change it to {_text(new)}; leave it out, or train anew"
+            )
+        compose.put(settings, key, new)
+    return Resumed(
+        directory=directory,
+        settings=settings,
+        told=told([*began, *(text for text in rest if text not in began)]),
+        done=not changes and _is_done(directory),
+    )
+
+
+def told(arguments: Sequence[str]) -> str:
+    """The first line of a run's settings."""
+    return f"{TOLD}{shlex.join(arguments)}\n"
+
+
+def _root(arguments: Sequence[str]) -> Path:
+    given = [text for text in arguments if text.startswith("root=")]
+    return Path(compose.settings(given)["root"]).expanduser()
+
+
+def _latest(root: Path) -> Path:
+    """The run that was begun last; names begin with the date."""
+    runs = [file.parent for file in root.glob(f"*/[!.]*/{CONFIG}")]
+    trainings = [run for run in runs if run.parent.name not in ("compare", "tune")]
+    if not trainings:
+        raise ConfigError(f"{KEY}{LATEST}: there is no run in {root}; name it by {KEY}DIR")
+    return max(trainings, key=lambda run: (run.name, run.parent.name))
+
+
+def _began(file: Path) -> list[str]:
+    """The arguments in the first line; none if another program wrote the settings."""
+    with file.open(encoding="utf-8") as lines:
+        first = lines.readline()
+    if not first.startswith(TOLD):
+        return []
+    try:
+        return shlex.split(first.removeprefix(TOLD))
+    except ValueError as error:
+        raise DataError(f"{file}: its first line can't be read as arguments ({error})") from error
+
+
+def _changes(began: Sequence[str], more: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+    """What the settings of ``began`` become other by ``more``, by dotted key."""
+    further = [text for text in more if text not in began]
+    if not further:
+        return {}
+    before = dict(_leaves(compose.settings(list(began))))
+    after = dict(_leaves(compose.settings([*began, *further])))
+    keys = [*after, *(key for key in before if key not in after)]
+    pairs = {key: (before.get(key), after.get(key)) for key in keys}
+    return {key: (old, new) for key, (old, new) in pairs.items() if old != new}
+
+
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _text(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def _is_done(directory: Path) -> bool:
+    try:
+        results = json.loads((directory / "results.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(results, dict) and results.get("status") == "done"

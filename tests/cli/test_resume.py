@@ -1,0 +1,281 @@
+"""``resume=``: a run that was cut short ends as if it had not been."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import kgscale
+from kgscale.cli import main
+from kgscale.tasks.directory import reopened
+from kgscale.training.callbacks import StopOnSignal
+from kgscale.training.checkpoints import load_state
+from kgscale.training.module import GraphModule
+from kgscale.training.resume import DIVERGED, newest, states
+from tests.cli.conftest import SMALL, Command
+
+EVERY = 7
+STRATEGIES = ("neighbor", "cluster", "full_batch", "subgraph", "precomputed", "random_nodes")
+LINKS = {
+    **{name: (f"strategy={name}",) for name in STRATEGIES if name != "precomputed"},
+    "precomputed": ("strategy=precomputed", "encoder=sign"),
+    "paths": ("task=path_reasoning",),
+}
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from tensors(getattr(value, field.name))
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from tensors(item)
+
+
+def digest(value: Any) -> str:
+    found = hashlib.sha256()
+    for tensor in tensors(value):
+        found.update(str(tensor.shape).encode())
+        found.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+@contextmanager
+def stopped(log: list[str], after: int | None) -> Iterator[None]:
+    """Note each step's batch; a signal comes after so many steps of all."""
+    with pytest.MonkeyPatch.context() as patch:
+        step, check = GraphModule.training_step, StopOnSignal.on_train_batch_end
+
+        def noted(self: Any, batch: Any, index: int) -> Tensor:
+            log.append(digest(batch))
+            return step(self, batch, index)
+
+        def checked(self: Any, *given: Any) -> None:
+            if after is not None and len(log) >= after:
+                self.received = 15
+            check(self, *given)
+
+        patch.setattr(GraphModule, "training_step", noted)
+        patch.setattr(StopOnSignal, "on_train_batch_end", checked)
+        yield
+
+
+def run_of(root: Path) -> Path:
+    (directory,) = root.glob("*/[!.]*")
+    return directory
+
+
+def ended(directory: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """What must be the same: metrics, the numbers of training, and the state to the bit."""
+    results = json.loads((directory / "results.json").read_text())
+    assert results["status"] == "done"
+    state = newest(directory).state
+    kept = digest([state["state_dict"], state["optimizer_states"]])
+    curve = [row.rsplit(",", 1) for row in (directory / "metrics.csv").read_text().split()]
+    return results["metrics"], {"epochs": results["epochs"], "rows": len(curve)}, kept
+
+
+def goes_on(root: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> int:
+    """How often a run was cut short: after every 7th step, and each time it went on."""
+    whole: list[str] = []
+    with stopped(whole, None):
+        assert main([*arguments, f"root={root / 'whole'}"]) == 0
+    parts: list[str] = []
+    cuts = 0
+    again = [*arguments, f"root={root / 'cut'}"]
+    for after in range(EVERY, len(whole), EVERY):
+        with stopped(parts, after):
+            assert main(again) == 143
+        again = ["resume=latest", f"root={root / 'cut'}"]
+        cuts += 1
+        assert len(parts) == after
+        assert f"resume={run_of(root / 'cut')}" in capsys.readouterr().err
+    with stopped(parts, None):
+        assert main(again) == 0
+    assert parts == whole
+    assert ended(run_of(root / "cut")) == ended(run_of(root / "whole"))
+    return cuts
+
+
+@pytest.mark.parametrize("strategy", LINKS)
+def test_links_to_the_bit(
+    strategy: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = {
+        "cluster": ("strategy.parts=8", "strategy.per_batch=1"),
+        "random_nodes": ("strategy.batch_size=4",),
+        "full_batch": (),
+    }
+    own = sizes.get(strategy, ("strategy.batch_size=16",))
+    layers = () if strategy in ("paths", "precomputed") else ("encoder.dropout=0.3",)
+    dim = () if strategy == "paths" else ("encoder.dim=4",)
+    epochs = 9 if strategy == "full_batch" else 3
+    arguments = [
+        "data=triples", f"data.path={data}", *LINKS[strategy], *own, *layers, *dim,
+        "trainer.threads=1", f"trainer.max_epochs={epochs}", "trainer.decay=cosine",
+        "optimizer=adam", "predictions.pairs=64", "evaluation.test=true",
+    ]  # fmt: skip
+    assert goes_on(tmp_path, arguments, capsys) >= 1
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_nodes_to_the_bit(
+    strategy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = {
+        "cluster": ("strategy.parts=8", "strategy.per_batch=1"),
+        "random_nodes": ("strategy.batch_size=64",),
+        "full_batch": ("trainer.max_epochs=9",),
+        "precomputed": ("encoder=sign", "strategy.batch_size=16"),
+    }.get(strategy, ("strategy.batch_size=16",))
+    arguments = [
+        "task=node_classification", "data=synthetic", "data.edges=1000", "data.classes=3",
+        "data.features=4", f"strategy={strategy}", "encoder.dim=8", "trainer.threads=1",
+        f"store.root={tmp_path / 'stores'}", "trainer.max_epochs=3", *own,
+    ]  # fmt: skip
+    assert goes_on(tmp_path, arguments, capsys) >= 1
+
+
+@pytest.fixture
+def own(data: Path, tmp_path: Path) -> list[str]:
+    return ["data=triples", f"data.path={data}", f"root={tmp_path / 'out'}", *SMALL]
+
+
+@pytest.fixture
+def cut(own: list[str], tmp_path: Path) -> Path:
+    """A run that was stopped after its third step."""
+    with stopped([], 3):
+        assert main(own) == 143
+    return run_of(tmp_path / "out")
+
+
+def test_an_ended_run_is_done_or_goes_on(command: Command, own: list[str], tmp_path: Path) -> None:
+    assert command(*own)[0] == 0
+    run = run_of(tmp_path / "out")
+    code, out, _ = command(f"resume={run}")
+    assert code == 0
+    assert f"{run} is done" in " ".join(out.split())
+    code, out, _ = command(f"resume={run}", "trainer.max_epochs=2")
+    assert code == 0
+    assert "going on after 1 epochs" in out
+    results = json.loads((run / "results.json").read_text())
+    assert (results["status"], results["epochs"]) == ("done", 2.0)
+    whole = tmp_path / "whole"
+    assert command(*own, "trainer.max_epochs=2", f"root={whole}")[0] == 0
+    assert ended(run_of(whole)) == ended(run)
+
+
+def test_its_own_arguments_may_be_given_again(command: Command, own: list[str], cut: Path) -> None:
+    assert command(*own, f"resume={cut}")[0] == 0
+    first, *_ = (cut / "config.yaml").read_text().splitlines()
+    assert first.startswith("# python -m kgscale data=triples ")
+    assert "resume" not in first
+
+
+def test_a_run_that_was_moved(command: Command, cut: Path, tmp_path: Path) -> None:
+    elsewhere = cut.rename(tmp_path / "elsewhere")
+    assert command(f"resume={elsewhere}")[0] == 0
+    assert json.loads((elsewhere / "results.json").read_text())["status"] == "done"
+    assert not cut.exists()
+
+
+def test_in_python(cut: Path) -> None:
+    run = kgscale.train(f"resume={cut}", quiet=True)
+    assert run.directory == cut
+    assert kgscale.train(f"resume={cut}", quiet=True).directory == cut, "done already"
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("encoder.dim=8", "was begun with encoder.dim=4, and a run that goes on can't change it"),
+        ("seed=1", "was begun with seed=0"),
+        ("strategy=cluster", "goes on with the strategy that it was begun with"),
+        ("encoder.dmi=8", "there is no setting encoder.dmi; did you mean encoder.dim?"),
+    ],
+)
+def test_what_steps_depend_on_stays(command: Command, cut: Path, argument: str, words: str) -> None:
+    before = {path: path.read_bytes() for path in cut.rglob("*") if path.is_file()}
+    code, _, error = command(f"resume={cut}", argument)
+    assert code == 2
+    assert words in error
+    assert error.count("\n") == 1
+    assert before == {path: path.read_bytes() for path in cut.rglob("*") if path.is_file()}
+
+
+def test_another_number_of_processes_in_mid_epoch(command: Command, cut: Path) -> None:
+    code, _, error = command(f"resume={cut}", "trainer=ddp")
+    assert code == 2
+    assert "resume with trainer.devices=1; their number can change between two epochs" in error
+
+
+def test_one_process_at_a_time(command: Command, cut: Path) -> None:
+    with reopened(cut):
+        code, _, error = command(f"resume={cut}")
+    assert code == 4
+    assert f"{cut}: this run is still going on in another process" in error
+
+
+def test_nothing_to_go_on_with(command: Command, cut: Path, tmp_path: Path) -> None:
+    for arguments, words in (
+        (["resume=latest", f"root={tmp_path / 'none'}"], "resume=latest: there is no run in"),
+        ([f"resume={tmp_path}"], "no run directory there"),
+        ([f"resume={cut}", "-m"], "goes on with one run"),
+    ):
+        code, _, error = command(*arguments)
+        assert code == 2
+        assert words in error
+    (state,) = states(cut)
+    state.rename(tmp_path / "state")
+    code, _, error = command(f"resume={cut}")
+    assert code == 3
+    assert "nothing to resume there" in error
+
+
+def test_a_state_that_has_changed(command: Command, cut: Path) -> None:
+    (state,) = states(cut)
+    file = state / "tensors.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    code, _, error = command(f"resume={cut}")
+    assert code == 3
+    assert str(state) in error
+
+
+def test_another_graph(command: Command, cut: Path, data: Path, tmp_path: Path) -> None:
+    other = tmp_path / "data"
+    other.mkdir()
+    for file in data.iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    with (other / "train.tsv").open("a") as table:
+        table.write("entity 0\trelation 0\tentity 7\n")
+    config = cut / "config.yaml"
+    config.write_text(config.read_text().replace(str(data), str(other)))
+    code, _, error = command(f"resume={cut}")
+    assert code == 3
+    assert "was trained on another graph" in error
+
+
+def test_what_diverges_is_kept(command: Command, own: list[str], tmp_path: Path) -> None:
+    often = ("trainer.save_steps=1", "trainer.max_epochs=5", "optimizer=adam")
+    batches: list[str] = []
+    with stopped(batches, None):
+        code, _, error = command(*own, *often, "optimizer.lr=1e30")
+    assert code == 2
+    run = run_of(tmp_path / "out")
+    assert f"the batch is in {run / DIVERGED}" in error
+    assert digest(load_state(run / DIVERGED)) == batches[-1]
+    state = newest(run)
+    assert all(value.isfinite().all() for value in state.state["state_dict"].values())
