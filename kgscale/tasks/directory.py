@@ -147,18 +147,25 @@ def _processor() -> str:
 
 
 def revision() -> str | None:
-    """The commit of the clone that the program runs from, if it does."""
+    """The commit of the clone that the program runs from, if it does; ``-dirty`` if the program or
+    its settings have been changed since."""
     here = Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
         return None
     try:
-        shown = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
+        commit = _git(here, "rev-parse", "--short=12", "HEAD")
+        changed = _git(here, "status", "--porcelain", "--", "kgscale", "conf")
     except (OSError, subprocess.SubprocessError):
         return None
-    return shown.stdout.strip()
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(clone: Path, *arguments: str) -> str:
+    ended = subprocess.run(
+        ["git", "-C", str(clone), *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
+    )
+    return ended.stdout.strip()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kgscale.errors import ResourceError
+from kgscale.tasks import directory
 from kgscale.tasks.directory import (
     check_writable,
     make_directory,
@@ -90,3 +93,26 @@ def test_a_place_where_nothing_can_be_written_is_told_before_any_work(tmp_path: 
         check_writable(tmp_path / "file" / "answers", "choose another with output=DIR")
     check_writable(tmp_path / "new" / "answers", "")
     assert (tmp_path / "new" / "answers").is_dir()
+
+
+def test_a_revision_is_of_the_program_and_not_of_what_lies_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> None:
+        own = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-C", str(tmp_path))
+        subprocess.run(["git", *own, *arguments], check=True, capture_output=True)
+
+    for name in ("kgscale/tasks/directory.py", "conf/config.yaml", "results/one.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1\n")
+    monkeypatch.setattr(directory, "__file__", str(tmp_path / "kgscale/tasks/directory.py"))
+    assert directory.revision() is None, "no clone"
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "one")
+    commit = directory.revision()
+    assert re.fullmatch("[0-9a-f]{12}", commit or "")
+    (tmp_path / "results" / "one.json").write_text("2\n")
+    assert directory.revision() == commit
+    (tmp_path / "conf" / "config.yaml").write_text("2\n")
+    assert directory.revision() == f"{commit}-dirty"
