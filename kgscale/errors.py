@@ -36,6 +36,13 @@ class ResourceError(KgscaleError):
     exit_code = 4
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether this is how numpy, torch or a driver says that memory has run out."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    told = isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    return told or bool(names & {"MemoryError", "OutOfMemoryError"})
+
+
 class Interrupted(BaseException):
     """A signal asked the program to end; no ``except Exception`` on the way swallows it."""
 

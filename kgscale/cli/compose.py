@@ -14,9 +14,10 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from kgscale.cli.conf import conf_directory, groups
-from kgscale.errors import ConfigError
+from kgscale.errors import ConfigError, DataError
 
 Settings = dict[str, Any]
 
@@ -55,10 +56,22 @@ def as_yaml(config: Mapping[str, Any]) -> str:
 
 
 def from_yaml(path: Path) -> Settings:
-    """What :func:`as_yaml` wrote, taken to the letter."""
-    plain = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    assert isinstance(plain, dict)
+    """What :func:`as_yaml` wrote, taken to the letter; a tag that would make an object is refused.
+
+    Raises:
+        DataError: another thing than settings.
+    """
+    try:
+        plain = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        raise DataError(f"{path}: not readable as settings ({_first_line(error)})") from error
+    if not isinstance(plain, dict):
+        raise DataError(f"{path}: not readable as settings (it is a list)")
     return {str(key): value for key, value in plain.items()}
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def sweep(overrides: Sequence[str]) -> list[list[str]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kgscale.cli.conf import help_text
-from kgscale.errors import ConfigError, Interrupted, KgscaleError
+from kgscale.errors import ConfigError, Interrupted, KgscaleError, out_of_memory
 
 COMMANDS: Final = {
     "train": "train a model and write a run directory (the default command)",
@@ -88,10 +88,8 @@ def _explain(error: BaseException) -> tuple[int, str] | None:
     if isinstance(error, Interrupted | KeyboardInterrupt):
         code = error.exit_code if isinstance(error, Interrupted) else 130
         return code, "interrupted"
-    if isinstance(error, MemoryError) or "allocate memory" in str(error):
+    if out_of_memory(error):
         return 4, "out of memory; a smaller strategy.batch_size or encoder.dim needs less"
-    if type(error).__name__ == "OutOfMemoryError":
-        return 4, "out of device memory; a smaller strategy.batch_size or encoder.dim needs less"
     if isinstance(error, OSError) and error.strerror:
         return 4, f"{error.filename or 'input or output'}: {error.strerror}"
     return None

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from kgscale.data.audit import Audit
 from kgscale.data.files import COMPRESSION, DataFile, unreadable
+from kgscale.data.rdf_xml import as_n_triples
 from kgscale.data.source import Facts, Labels
 from kgscale.data.tables import Rows
 from kgscale.data.triples import TripleFiles
@@ -182,6 +183,9 @@ def _statements(file: DataFile, base: str | None, audit: Audit) -> Iterator[Quad
             found = parse(stream, format=form, base_iri=base)
         except ValueError as error:
             raise ConfigError(f"data.base is no IRI: {base!r} ({error})") from error
+        if form == RdfFormat.RDF_XML:
+            yield from _from_xml(file, stream, base, audit)
+            return
         # The parser may stumble several times over a line.
         broken = None
         while True:
@@ -191,21 +195,43 @@ def _statements(file: DataFile, base: str | None, audit: Audit) -> Iterator[Quad
                 return
             except SyntaxError as error:
                 if error.lineno is None or error.lineno != broken:
-                    _broken(file, error, audit)
+                    _broken(file, error.lineno, error.msg, audit)
                 broken = error.lineno
             except (OSError, EOFError, pa.ArrowException) as error:
                 raise unreadable(file.path, error) from error
 
 
-def _broken(file: DataFile, error: SyntaxError, audit: Audit) -> None:
+def _from_xml(file: DataFile, stream: Any, base: str | None, audit: Audit) -> Iterator[Quad]:
+    """Read by a process that can't ask for much memory."""
+    from pyoxigraph import RdfFormat, parse
+
+    with as_n_triples(stream, base) as (lines, ended):
+        try:
+            yield from parse(lines, format=RdfFormat.N_TRIPLES)
+        except MemoryError as error:  # the parser's own limit of a line
+            words = "a text of more than 16 MiB, perhaps by entities within entities"
+            raise DataError(f"{file.path}: {words}: correct it") from error
+        except SyntaxError:
+            while lines.read(1 << 16):  # half a line is the last of a process that was stopped
+                pass
+        try:
+            why = ended()
+        except (OSError, EOFError, pa.ArrowException) as error:
+            raise unreadable(file.path, error) from error
+    if why is not None:
+        line, words = why
+        _broken(file, line, words, audit)
+
+
+def _broken(file: DataFile, line: int | None, words: str, audit: Audit) -> None:
     """The parser's words tell line and column."""
-    words = " ".join(str(error.msg).split())
-    if file.kind in BY_LINE and error.lineno is not None:
-        audit.reject(file.path.name, error.lineno, "syntax error", words)
+    words = " ".join(words.split())
+    if file.kind in BY_LINE and line is not None:
+        audit.reject(file.path.name, line, "syntax error", words)
         return
     hint = ", or give relative IRIs a start with data.base" if "scheme" in words else ""
-    place = "" if error.lineno is None else f" line {error.lineno}"
-    raise DataError(f"{file.path}{place}: {words}: correct it{hint}") from error
+    place = "" if line is None else f" line {line}"
+    raise DataError(f"{file.path}{place}: {words}: correct it{hint}")
 
 
 @dataclass(slots=True, kw_only=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from kgscale.errors import out_of_memory
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.reciprocal import add_reciprocal
@@ -39,6 +40,7 @@ class RankQueries:
     tail: Int64[Tensor, " target"]
 
 
+Done = TypeVar("Done")
 Ranker = Callable[[RankQueries], RankCounts]
 """Counts for every true tail."""
 
@@ -136,10 +138,17 @@ def _shard(
 def model_ranker(
     vectors: GraphVectors, decoder: Decoder, known: KnownFacts, *, memory: int
 ) -> Ranker:
-    """Ranks by a decoder's scores; ``memory`` (bytes) bounds the scores kept at a time."""
+    """Ranks by a decoder's scores; ``memory`` (bytes) bounds the scores kept at a time.
+
+    If there is less, fewer blocks are scored at once from then on: the numbers are the same.
+    """
+    thrift = Thrift(memory)
 
     @torch.no_grad()
     def rank(queries: RankQueries) -> RankCounts:
+        return thrift(lambda memory: within(queries, memory))
+
+    def within(queries: RankQueries, memory: int) -> RankCounts:
         device = vectors.entity.device
         question = decoder.query(
             vectors.entity[queries.head.to(device)], vectors.relation[queries.relation.to(device)]
@@ -159,6 +168,26 @@ def model_ranker(
         return RankCounts(better=better.cpu(), tied=tied.cpu())
 
     return rank
+
+
+class Thrift:
+    """Does work within so many bytes, and from then on within half as many if they aren't there.
+
+    Args:
+        least: bytes below which it is no longer tried.
+    """
+
+    def __init__(self, memory: int, *, least: int = 1 << 20) -> None:
+        self.memory, self.least = memory, least
+
+    def __call__(self, work: Callable[[int], Done]) -> Done:
+        while True:
+            try:
+                return work(self.memory)
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error) or self.memory <= self.least:
+                    raise
+            self.memory //= 2
 
 
 def relation_category(graph: Adjacency) -> Int64[Tensor, " relation"]:

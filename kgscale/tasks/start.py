@@ -53,6 +53,8 @@ def train(
         if resume is not None:
             with reopened(resume) as directory:
                 saved = newest(directory)
+                saved.require("fingerprint", "strategy", "usage")
+                saved.position.dealt_to(checked.trainer.devices, saved.position.steps)
                 write_text(directory / CONFIG, config)
                 return directory, task(checked, directory, console, saved).run()
         with (

@@ -145,9 +145,7 @@ class Training(ABC):
 
         Raises:
             DataError: the graph is another one.
-            ConfigError: an epoch has begun that another number of processes can't end.
         """
-        saved.position.dealt_to(self.settings.trainer.devices, saved.position.steps)
         if saved.own["fingerprint"] != self.store.fingerprint:
             raise DataError(
                 f"{self.directory} was trained on another graph than {self.store.name} is now: its"

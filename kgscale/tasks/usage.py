@@ -62,9 +62,9 @@ class Usage:
 
     def __init__(self, *, interval: float = 1.0, already: Mapping[str, Any] | None = None) -> None:
         self.interval = interval
-        self._already = {"seconds": {}, "peak": 0, **(already or {})}
-        self.peak = int(self._already["peak"])
-        self.seconds: dict[str, float] = dict(self._already["seconds"])
+        before: Mapping[str, Any] = {"seconds": {}, "peak": 0} if already is None else already
+        self.peak: int = before["peak"]
+        self.seconds: dict[str, float] = dict(before["seconds"])
         self._stop = threading.Event()
 
     def __enter__(self) -> Usage:

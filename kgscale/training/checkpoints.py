@@ -95,11 +95,14 @@ class SafetensorsIO(CheckpointIO):
     """Lightning's checkpoints through :func:`save_state` and :func:`load_state`.
 
     Args:
-        restored: what a checkpoint that a Trainer begins with has in it, read already.
+        folder: of the run's checkpoints. Nothing elsewhere is ever removed, whatever a state that
+            came from somebody else calls its best one.
     """
 
-    def __init__(self, restored: dict[str, Any] | None = None) -> None:
-        self.restored = restored
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.restored: dict[str, Any] | None = None
+        """What a checkpoint that a Trainer begins with has in it, read already."""
         self._dropped: list[Path] = []
 
     def save_checkpoint(
@@ -121,7 +124,8 @@ class SafetensorsIO(CheckpointIO):
 
     def remove_checkpoint(self, path: Any) -> None:
         """Only :meth:`sweep` removes it: what is on disk may name it until then."""
-        self._dropped.append(Path(path))
+        if Path(path).parent.resolve() == self.folder.resolve():
+            self._dropped.append(Path(path))
 
     def sweep(self) -> None:
         while self._dropped:

@@ -146,7 +146,7 @@ def fit(
         "own": Stopwatch(clock_of(settings), already=already["own"]),
         "wall": Stopwatch(already=already["wall"]),
     }
-    files = SafetensorsIO()
+    files = SafetensorsIO(directory / FOLDER)
     keep = KeepState(
         directory,
         files,
@@ -160,7 +160,7 @@ def fit(
     with _quiet(), torch.random.fork_rng(), stop.listening():
         others = [ShowProgress(console, watches["wall"]), SeedSteps(seed), keep, stop]
         trainer = _trainer(directory, settings, module, watches["own"], files, saved, others)
-        path = _restore(settings, data, directory, files, saved)
+        path = _restore(settings, module, data, directory, files, saved)
         try:
             trainer.fit(module, datamodule=data, ckpt_path=path)
         except (Interrupted, RuntimeError):
@@ -197,6 +197,7 @@ def _epochs(trainer: pl.Trainer) -> float:
 
 def _restore(
     settings: TrainerSettings,
+    module: GraphModule,
     data: GraphData,
     directory: Path,
     files: SafetensorsIO,
@@ -207,6 +208,7 @@ def _restore(
         return None
     steps = data.strategy.num_batches(world_size=settings.devices)
     position = saved.position.dealt_to(settings.devices, steps)
+    saved.check_fits(module)
     files.restored = saved.for_lightning(position, directory)
     data.begin = (position.epoch, position.step)
     return str(saved.path)

@@ -27,6 +27,8 @@ DIVERGED: Final = "diverged"
 _PREFIX, _SUFFIX = "step-", ".ckpt"
 _OWN: Final = "kgscale"
 """Our part of a saved state, beside Lightning's."""
+_NEEDED: Final = {"state_dict", "optimizer_states", "callbacks", "epoch_loss"}
+_OWN_NEEDED: Final = ("position", "loops", "directory", "watches", "score_dtype", "limits")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,51 @@ class Saved:
 
     @classmethod
     def read(cls, path: Path) -> Saved:
-        return cls(path=path, state=load_state(path))
+        """What was kept there.
+
+        Raises:
+            DataError: something else.
+        """
+        state = load_state(path)
+        if not isinstance(state, dict):
+            raise DataError(_foreign(path, f"a {type(state).__name__}"))
+        saved = cls(path=path, state=state)
+        try:
+            position = saved.position
+            numbers = [position.epoch, position.step, position.steps, position.updates]
+            if not all(isinstance(number, int) and number >= 0 for number in numbers):
+                raise ValueError(f"a position of {numbers}")
+            if missing := _NEEDED - saved.state.keys():
+                raise KeyError(*missing)
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise DataError(_foreign(path, error)) from error
+        saved.require(*_OWN_NEEDED)
+        return saved
+
+    def require(self, *names: str) -> None:
+        """Refuse a state that lacks what a run keeps beside Lightning's part.
+
+        Raises:
+            DataError: it does.
+        """
+        if missing := set(names) - self.own.keys():
+            raise DataError(_foreign(self.path, f"without {min(missing)}"))
+
+    def check_fits(self, module: torch.nn.Module) -> None:
+        """Refuse the state of another model.
+
+        Raises:
+            DataError: its tensors have other names or sizes.
+        """
+        kept, wanted = (
+            {name: tuple(value.shape) for name, value in part.items()}
+            for part in (self.state["state_dict"], module.state_dict())
+        )
+        if differing := sorted(dict(kept.items() ^ wanted.items())):
+            raise DataError(
+                f"{self.path}: the state of another model, by {differing[0]}"
+                f" ({kept.get(differing[0])}, not {wanted.get(differing[0])}); train anew"
+            )
 
     @property
     def position(self) -> Position:
@@ -114,6 +160,10 @@ class Saved:
         state = {name: value for name, value in self.state.items() if name != _OWN}
         state = _moved(state, str(self.own["directory"]), str(directory))
         return {**state, "loops": {"fit_loop": _loops(self.own["loops"], position)}}
+
+
+def _foreign(path: Path, why: object) -> str:
+    return f"{path}: no state of a training of this version ({why}); train anew"
 
 
 def states(directory: Path) -> list[Path]:

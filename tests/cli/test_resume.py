@@ -215,8 +215,10 @@ def test_what_steps_depend_on_stays(command: Command, cut: Path, argument: str, 
 
 
 def test_another_number_of_processes_in_mid_epoch(command: Command, cut: Path) -> None:
+    before = (cut / "config.yaml").read_bytes()
     code, _, error = command(f"resume={cut}", "trainer=ddp")
     assert code == 2
+    assert (cut / "config.yaml").read_bytes() == before
     assert "resume with trainer.devices=1; their number can change between two epochs" in error
 
 

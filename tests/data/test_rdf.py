@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,33 @@ def test_an_entity_outside_is_reached_by_no_xml(tmp_path: Path) -> None:
     content = XML.replace("<rdf:RDF", declared, 1).replace(">5<", ">&s;<")
     with pytest.raises(DataError, match=r"x\.rdf"):
         facts_of(path=write(tmp_path / "x.rdf", content.encode()))
+
+
+@pytest.mark.parametrize("depth", [5, 9])
+def test_entities_within_entities_are_stopped(tmp_path: Path, depth: int) -> None:
+    """A few hundred bytes that ask for gigabytes; the whole program stays as small as it was."""
+    levels = [f'<!ENTITY a0 "{"ha" * 40}">']
+    levels += [f'<!ENTITY a{n} "{f"&a{n - 1};" * 30}">' for n in range(1, depth)]
+    declared = f"<!DOCTYPE r [{''.join(levels)}]>\n<rdf:RDF"
+    content = XML.replace("<rdf:RDF", declared, 1).replace(">5<", f">&a{depth - 1};<")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match=r"x\.rdf.*more than (512|16) MiB, perhaps by entities"):
+        facts_of(path=write(tmp_path / "x.rdf", content.encode()))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
+
+
+def test_entities_that_abbreviate_are_fine(tmp_path: Path) -> None:
+    declared = '<!DOCTYPE r [<!ENTITY five "&#53;">]>\n<rdf:RDF'
+    content = XML.replace("<rdf:RDF", declared, 1).replace(">5<", ">&five;<")
+    plain = facts_of(path=write(tmp_path / "plain.rdf", XML.encode()))
+    assert facts_of(path=write(tmp_path / "x.rdf", content.encode())) == plain
+
+
+def test_a_cut_rdf_xml_file_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "x.rdf.gz"
+    path.write_bytes(gzip.compress(XML.encode() * 999)[:-20])
+    with pytest.raises(DataError, match=r"x\.rdf\.gz"):
+        facts_of(path=path)
 
 
 def test_the_digest_knows_the_settings(tmp_path: Path) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kgscale.graph.known import KnownFacts
+from kgscale.inference import evaluate as module
 from kgscale.inference.embed import GraphVectors
 from kgscale.inference.evaluate import RankReport, evaluate, model_ranker, relation_category
 from kgscale.inference.popularity import popularity_ranker
 from kgscale.models.decoders import ComplEx, Decoder, DistMult
 from kgscale.types import Triples
-from tests.graphs import adjacency, graphs
+from tests.graphs import adjacency, graphs, random_triples
 
 Graph = tuple[Triples, int, int]
 
@@ -134,3 +138,43 @@ def test_categories_by_hand() -> None:
     triples = torch.tensor([[0, 0, 2], [1, 0, 2], [0, 1, 1]])
     category = relation_category(adjacency(triples, num_entities=3, num_relations=2))
     assert category.tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory")])
+def test_less_memory_than_asked_for(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer blocks at once from then on, and the same numbers."""
+    triples = random_triples(900, num_entities=60, num_relations=5)
+    sizes = {"num_entities": 60, "num_relations": 5}
+    graph, known = adjacency(triples, **sizes), KnownFacts(adjacency(triples, **sizes))
+    found = vectors((triples, 60, 5), 0)
+
+    def report() -> RankReport:
+        return evaluate(model_ranker(found, ComplEx(dim=4), known, memory=1 << 28), triples, graph)
+
+    whole, original, tried = report(), module.rank_all, []
+
+    def scarce(*given: Any, memory: int, **more: Any) -> Any:
+        tried.append(memory)
+        if memory > 1 << 25:
+            raise error
+        return original(*given, memory=memory, **more)
+
+    monkeypatch.setattr(module, "rank_all", scarce)
+    assert torch.equal(report().relation, whole.relation)
+    assert tried[:4] == [1 << 28, 1 << 27, 1 << 26, 1 << 25]
+    assert set(tried[4:]) <= {1 << 25}
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"), [(MemoryError(), 9), (RuntimeError("another"), 1), (ValueError(), 1)]
+)
+def test_no_memory_at_all_and_other_errors(error: Exception, tries: int) -> None:
+    tried = []
+
+    def work(memory: int) -> None:
+        tried.append(memory)
+        raise error
+
+    with pytest.raises(type(error)):
+        module.Thrift(1 << 28)(work)
+    assert len(tried) == tries

@@ -84,10 +84,15 @@ def test_an_unwritable_place_is_told(tmp_path: Path) -> None:
 
 
 def test_lightnings_own_calls(tmp_path: Path) -> None:
-    io, state = SafetensorsIO(), {"state_dict": {"w": torch.ones(2)}, "epoch": 1}
-    io.save_checkpoint(state, tmp_path / "x")
-    torch.testing.assert_close(io.load_checkpoint(tmp_path / "x", torch.device("cpu")), state)
-    io.remove_checkpoint(tmp_path / "x")
-    assert (tmp_path / "x").exists()
+    folder = tmp_path / "checkpoints"
+    io, state = SafetensorsIO(folder), {"state_dict": {"w": torch.ones(2)}, "epoch": 1}
+    io.save_checkpoint(state, folder / "x")
+    torch.testing.assert_close(io.load_checkpoint(folder / "x", torch.device("cpu")), state)
+    io.remove_checkpoint(folder / "x")
+    assert (folder / "x").exists()
+    for elsewhere in (folder, tmp_path, folder / ".." / "other", folder / "x" / "y"):
+        io.remove_checkpoint(elsewhere)
+    (tmp_path / "other").mkdir()
     io.sweep()
-    assert not list(tmp_path.iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "other"]
+    assert not list(folder.iterdir())

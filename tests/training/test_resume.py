@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import pytorch_lightning as pl
 import torch
 from rich.console import Console
 
+from kgscale.errors import DataError
 from kgscale.training import callbacks
+from kgscale.training.checkpoints import save_state
 from kgscale.training.data import GraphData
 from kgscale.training.fit import FitResult, TrainerSettings, fit
 from kgscale.training.link import LinkPrediction
-from kgscale.training.resume import newest
+from kgscale.training.resume import FOLDER, Saved, newest
 from tests.training import toys
 
 STEPS = toys.strategy().num_batches(world_size=1)
@@ -74,3 +77,73 @@ def test_interrupted_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s
     for name, value in weights(whole).items():
         assert torch.equal(weights(again)[name], value), name
     assert found.metrics == expected.metrics
+
+
+def replaced(directory: Path, change: Callable[[dict[str, Any]], None]) -> Saved:
+    """The newest state with something else in it, as a person with a hash function can make it."""
+    saved = newest(directory)
+    change(saved.state)
+    save_state(saved.state, saved.path)
+    return newest(directory)
+
+
+def test_a_state_from_elsewhere_removes_nothing_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis").touch()
+    run(tmp_path / "cut", monkeypatch, stop_after=STEPS + 1)
+
+    def change(state: dict[str, Any]) -> None:
+        (kept,) = (s for name, s in state["callbacks"].items() if name.startswith("ModelCheck"))
+        score = torch.tensor(-1.0)
+        kept |= {"best_model_path": str(precious), "best_model_score": score}
+        kept |= {"best_k_models": {str(precious): score}, "kth_best_model_path": str(precious)}
+        kept |= {"kth_value": score}
+
+    replaced(tmp_path / "cut", change)
+    _, result, _ = run(tmp_path / "cut", monkeypatch, resume=True)
+    assert result.metrics, "another one was better"
+    assert [file.name for file in precious.iterdir()] == ["thesis"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.pop("kgscale"),
+        lambda state: state.pop("optimizer_states"),
+        lambda state: state["kgscale"].pop("position"),
+        lambda state: state["kgscale"]["position"].pop("step"),
+        lambda state: state["kgscale"]["position"].update(more=1),
+        lambda state: state["kgscale"]["position"].update(step=-1),
+        lambda state: state["kgscale"]["position"].update(updates="1"),
+        lambda state: state["kgscale"].pop("watches"),
+        lambda state: state.update(kgscale=[1]),
+    ],
+)
+def test_another_content_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]], None]
+) -> None:
+    run(tmp_path, monkeypatch, stop_after=2)
+    with pytest.raises(DataError, match="no state of a training of this version"):
+        replaced(tmp_path, change)
+
+
+@pytest.mark.parametrize("state", [[], {}, 1, "text", None])
+def test_another_kind_of_content_is_refused(tmp_path: Path, state: Any) -> None:
+    save_state(state, tmp_path / FOLDER / "step-000000000001-00.ckpt")
+    with pytest.raises(DataError, match="no state of a training of this version"):
+        newest(tmp_path)
+
+
+def test_another_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path, monkeypatch, stop_after=2)
+
+    def change(state: dict[str, Any]) -> None:
+        name, value = next(iter(state["state_dict"].items()))
+        state["state_dict"][name] = value[:-1]
+
+    replaced(tmp_path, change)
+    with pytest.raises(DataError, match="the state of another model"):
+        run(tmp_path, monkeypatch, resume=True)

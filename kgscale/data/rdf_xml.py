@@ -1,0 +1,100 @@
+"""RDF/XML is read by a process of its own, with little memory: 662 bytes of nested entities can ask
+for 300 MB, and those of nested ones for any number.
+
+Run as a program it reads RDF/XML on its input and writes N-Triples; it needs nothing of kgscale.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Any, Final
+
+MEMORY: Final = 512 << 20
+"""Bytes of address space; a file of any length needs a fifth of it."""
+BROKEN: Final = 3
+"""Exit code of a file with a mistake; a process without memory ends by another."""
+
+
+@contextmanager
+def as_n_triples(stream: Any, base: str | None) -> Iterator[tuple[IO[bytes], Any]]:
+    """The statements of RDF/XML as N-Triples, and a call that waits for the end of the process.
+
+    The call returns None, or why there are no more: the line, if there is one, and the words.
+    """
+    command = [sys.executable, __file__, *([base] if base else [])]
+    with (
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        failure: list[BaseException] = []
+        feeder = threading.Thread(
+            target=_feed, args=(stream, process.stdin, failure), daemon=True, name="kgscale-rdf"
+        )
+        feeder.start()
+
+        def ended() -> tuple[int | None, str] | None:
+            feeder.join()
+            if failure:
+                raise failure[0]
+            told = process.stderr.read()  # type: ignore[union-attr]
+            code = process.wait()
+            if code == 0:
+                return None
+            if code == BROKEN:
+                line, words = json.loads(told)
+                return line, words
+            size = f"{MEMORY >> 20} MiB"
+            return None, f"its XML asks for more than {size}, perhaps by entities within entities"
+
+        try:
+            yield process.stdout, ended
+        finally:
+            process.kill()  # no-op where it has ended
+            feeder.join()
+
+
+def _feed(stream: Any, pipe: IO[bytes], failure: list[BaseException]) -> None:
+    try:
+        while piece := stream.read(1 << 16):
+            pipe.write(piece)
+    except BrokenPipeError:
+        pass  # it has ended, and says why
+    except Exception as error:
+        failure.append(error)
+    finally:
+        with suppress(OSError):
+            pipe.close()
+
+
+def main() -> int:
+    """Statements on the output, as they come; an error as JSON on the error output."""
+    import resource
+
+    from pyoxigraph import RdfFormat, parse
+
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    base = sys.argv[1] if len(sys.argv) > 1 else None
+    write = sys.stdout.write
+    try:
+        for quad in parse(sys.stdin.buffer, format=RdfFormat.RDF_XML, base_iri=base):
+            write(f"{quad.triple} .\n")
+        sys.stdout.flush()
+    except SyntaxError as error:
+        sys.stdout.flush()
+        json.dump([error.lineno, str(error.msg)], sys.stderr)
+        return BROKEN
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
