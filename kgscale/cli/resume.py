@@ -63,13 +63,15 @@ def resumed(arguments: Sequence[str]) -> Resumed:
     if not file.is_file():
         raise ConfigError(f"{KEY}{value}: no run directory there, since it has no {CONFIG}")
     settings, began = compose.from_yaml(file), _began(file)
-    for text in rest:
-        group = text.partition("=")[0]
-        if text not in began and group in groups() and group != "trainer":
+    last = {_key(text): text for text in began}
+    further = [text for text in rest if last.get(_key(text)) != text]
+    for text in further:
+        group = _key(text)
+        if group in groups() and group != "trainer":
             raise ConfigError(
                 f"{directory} goes on with the {group} that it was begun with: leave out {text}"
             )
-    changes = _changes(began, rest)
+    changes = _changes(began, further)
     for key, (old, new) in changes.items():
         if key not in MAY_CHANGE:
             raise ConfigError(
@@ -80,9 +82,13 @@ def resumed(arguments: Sequence[str]) -> Resumed:
     return Resumed(
         directory=directory,
         settings=settings,
-        told=told([*began, *(text for text in rest if text not in began)]),
+        told=told([*began, *further]),
         done=not changes and _is_done(directory),
     )
+
+
+def _key(text: str) -> str:
+    return text.partition("=")[0]
 
 
 def told(arguments: Sequence[str]) -> str:
@@ -116,9 +122,8 @@ def _began(file: Path) -> list[str]:
         raise DataError(f"{file}: its first line can't be read as arguments ({error})") from error
 
 
-def _changes(began: Sequence[str], more: Sequence[str]) -> dict[str, tuple[Any, Any]]:
-    """What the settings of ``began`` become other by ``more``, by dotted key."""
-    further = [text for text in more if text not in began]
+def _changes(began: Sequence[str], further: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+    """What the settings of ``began`` become other by ``further``, by dotted key."""
     if not further:
         return {}
     before = dict(_leaves(compose.settings(list(began))))

@@ -1,5 +1,5 @@
-"""RDF/XML is read by a process of its own, with little memory: 662 bytes of nested entities can ask
-for 300 MB, and those of nested ones for any number.
+"""RDF/XML is read by a process of its own, with little memory: a few hundred bytes of entities
+within entities can ask for gigabytes.
 
 Run as a program it reads RDF/XML on its input and writes N-Triples; it needs nothing of kgscale.
 """
@@ -15,9 +15,9 @@ from contextlib import contextmanager, suppress
 from typing import IO, Any, Final
 
 MEMORY: Final = 512 << 20
-"""Bytes of address space; a file of any length needs a fifth of it."""
-BROKEN: Final = 3
-"""Exit code of a file with a mistake; a process without memory ends by another."""
+"""Bytes of address space, the interpreter's included; statements are not kept."""
+BROKEN, OUT = 3, 4
+"""Exit codes: the file has a mistake, or asks for more memory."""
 
 
 @contextmanager
@@ -52,6 +52,8 @@ def as_n_triples(stream: Any, base: str | None) -> Iterator[tuple[IO[bytes], Any
             if code == BROKEN:
                 line, words = json.loads(told)
                 return line, words
+            if code > 0 and code != OUT:
+                raise RuntimeError(told.decode(errors="replace"))
             size = f"{MEMORY >> 20} MiB"
             return None, f"its XML asks for more than {size}, perhaps by entities within entities"
 
@@ -81,8 +83,10 @@ def main() -> int:
 
     from pyoxigraph import RdfFormat, parse
 
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for limit, value in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0)):
+        with suppress(ValueError, OSError):  # less is allowed already, or the system has none
+            resource.setrlimit(limit, (value, value))
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
     base = sys.argv[1] if len(sys.argv) > 1 else None
     write = sys.stdout.write
     try:
@@ -93,6 +97,8 @@ def main() -> int:
         sys.stdout.flush()
         json.dump([error.lineno, str(error.msg)], sys.stderr)
         return BROKEN
+    except MemoryError:
+        return OUT
     return 0
 
 

@@ -25,9 +25,10 @@ from kgscale.errors import ConfigError, Interrupted
 from kgscale.training.callbacks import Decay, LogMinutes, ShowProgress, StopOnSignal, TimeLimit
 from kgscale.training.checkpoints import SafetensorsIO, load_state, save_state
 from kgscale.training.data import GraphData
+from kgscale.training.keep import KeepState, SeedSteps
 from kgscale.training.logs import loggers
 from kgscale.training.module import GraphModule
-from kgscale.training.resume import FOLDER, KeepState, Saved, SeedSteps
+from kgscale.training.resume import FOLDER, Saved
 from kgscale.training.stopwatch import Stopwatch
 
 ScoreDtype = Literal["float32", "bfloat16", "auto"]
@@ -181,12 +182,10 @@ def fit(
 def _over(module: GraphModule, saved: Saved) -> FitResult:
     """What a training left that had ended before."""
     metrics = {}
-    if saved.best is not None:
-        state = load_state(saved.best)
-        module.load_state_dict(state["state_dict"])
-        metrics = state["metrics"]
-    else:
+    if saved.best is None:
         module.load_state_dict(saved.state["state_dict"])
+    else:
+        metrics = _load(module, saved.best)
     return FitResult(metrics, saved.position.epochs, None, saved.own["score_dtype"])
 
 
@@ -222,13 +221,18 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def _load(module: GraphModule, checkpoint: Path) -> dict[str, float]:
+    """The weights of a checkpoint, and its metrics."""
+    state = load_state(checkpoint)
+    module.load_state_dict(state["state_dict"])
+    metrics: dict[str, float] = state["metrics"]
+    return metrics
+
+
 def _load_best(module: GraphModule, trainer: pl.Trainer, directory: Path) -> dict[str, float]:
     best = trainer.checkpoint_callback
     if isinstance(best, ModelCheckpoint) and best.best_model_path:
-        state = load_state(Path(best.best_model_path))
-        module.load_state_dict(state["state_dict"])
-        metrics: dict[str, float] = state["metrics"]
-        return metrics
+        return _load(module, Path(best.best_model_path))
     if trainer.is_global_zero:
         save_state({"state_dict": module.state_dict()}, directory / FOLDER / "last.ckpt")
     return {}

@@ -31,5 +31,8 @@ def loggers(directory: Path, updates: int | None) -> list[Logger]:
 def _earlier(path: Path, updates: int) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if int(row["step"]) < updates]
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        rows = list(csv.DictReader(file))
+    # A killed process may have left half a row, which has fewer or more columns.
+    whole = [row for row in rows if None not in row and None not in row.values()]
+    return [row for row in whole if row["step"].isdigit() and int(row["step"]) < updates]

@@ -19,8 +19,9 @@ from kgscale.cli import main
 from kgscale.tasks.directory import reopened
 from kgscale.training.callbacks import StopOnSignal
 from kgscale.training.checkpoints import load_state
+from kgscale.training.keep import DIVERGED
 from kgscale.training.module import GraphModule
-from kgscale.training.resume import DIVERGED, newest, states
+from kgscale.training.resume import newest, states
 from tests.cli.conftest import SMALL, Command
 
 EVERY = 7
@@ -174,6 +175,13 @@ def test_an_ended_run_is_done_or_goes_on(command: Command, own: list[str], tmp_p
     whole = tmp_path / "whole"
     assert command(*own, "trainer.max_epochs=2", f"root={whole}")[0] == 0
     assert ended(run_of(whole)) == ended(run)
+
+
+def test_a_limit_can_be_changed_and_changed_back(command: Command, cut: Path) -> None:
+    for epochs in (3, 1):
+        with stopped([], 1):
+            assert command(f"resume={cut}", f"trainer.max_epochs={epochs}")[0] == 143
+        assert f"max_epochs: {epochs}\n" in (cut / "config.yaml").read_text()
 
 
 def test_its_own_arguments_may_be_given_again(command: Command, own: list[str], cut: Path) -> None:

@@ -18,6 +18,7 @@ from kgscale.training.checkpoints import save_state
 from kgscale.training.data import GraphData
 from kgscale.training.fit import FitResult, TrainerSettings, fit
 from kgscale.training.link import LinkPrediction
+from kgscale.training.logs import _earlier
 from kgscale.training.resume import FOLDER, Saved, newest
 from tests.training import toys
 
@@ -119,6 +120,7 @@ def test_a_state_from_elsewhere_removes_nothing_elsewhere(
         lambda state: state["kgscale"]["position"].update(step=-1),
         lambda state: state["kgscale"]["position"].update(updates="1"),
         lambda state: state["kgscale"].pop("watches"),
+        lambda state: state["kgscale"].update(score_dtype="load"),
         lambda state: state.update(kgscale=[1]),
     ],
 )
@@ -147,3 +149,17 @@ def test_another_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     replaced(tmp_path, change)
     with pytest.raises(DataError, match="the state of another model"):
         run(tmp_path, monkeypatch, resume=True)
+
+
+def test_half_a_row_of_a_killed_process_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, monkeypatch, stop_after=STEPS + 1)
+    table = tmp_path / "metrics.csv"
+    lines = table.read_text().splitlines()
+    for torn in (lines[-1][: len(lines[-1]) // 2], "1", ",,", "\x00", lines[-1] + ",9,9"):
+        table.write_text("\n".join([*lines, torn]))
+        found = _earlier(table, 10**9)
+        assert [",".join(row.values()) for row in found] == lines[1:]
+    run(tmp_path, monkeypatch, resume=True)
+    assert "valid/mrr" in table.read_text()
