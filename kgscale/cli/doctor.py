@@ -97,6 +97,7 @@ def _stores(console: Console, path: str | None) -> int:
         return 0
     try:
         store = GraphStore.open(Path(path), verify="full")
+        store.check_derived()
     except KgscaleError as error:
         console.print(f"{'store':<18} broken: {error}", soft_wrap=True)
         return error.exit_code

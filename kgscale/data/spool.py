@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -62,6 +63,24 @@ class NpyWriter:
 
     def finish(self) -> None:
         assert self._left == 0, f"{self._path}: {self._left} rows are missing"
+
+
+def mapped(path: Path, kind: DTypeLike, length: int) -> Array:
+    """A new file, mapped to be written in any order, with all the room that it needs.
+
+    A page that finds a full disk when it is first written would end the process by SIGBUS.
+
+    Raises:
+        OSError: there is no such room.
+    """
+    size = length * np.dtype(kind).itemsize
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            for start in range(0, size, PIECE):
+                file.write(bytes(min(PIECE, size - start)))
+    return np.memmap(path, kind, "r+", shape=(length,))
 
 
 def forget(array: Array) -> None:

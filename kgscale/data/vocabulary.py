@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from kgscale.data.database import Database
 from kgscale.data.intern import Interner
 from kgscale.data.source import DEFAULT_TYPE, Labels, Numbered
+from kgscale.data.spool import mapped
 from kgscale.errors import DataError
 
 LABEL_TYPE = pa.schema([(field, pa.string()) for field in ("key", "name", "type", "class")])
@@ -138,7 +139,7 @@ class Vocabulary:
 
     def _write_slots(self) -> None:
         stored = self._stored if self._numbered is None else self.size
-        ids = np.memmap(self._path, id_type(self.size), "w+", shape=(max(stored, 1),))
+        ids = mapped(self._path, id_type(self.size), max(stored, 1))
         query = f"SELECT slot, rowid FROM {self.kind}"
         if self._generations > 1:
             query = f"""SELECT {self.kind}_seen.slot, {self.kind}.rowid

@@ -11,6 +11,9 @@ from kgscale.durable.manifest import (
     file_hash,
     first_difference,
     hash_files,
+    read_manifest,
+    sealed,
+    unsealed,
     write_manifest,
 )
 from kgscale.durable.places import (
@@ -31,8 +34,11 @@ __all__ = [
     "file_hash",
     "first_difference",
     "hash_files",
+    "read_manifest",
     "remove_directory",
+    "sealed",
     "sync",
+    "unsealed",
     "whole_directory",
     "whole_file",
     "write_manifest",

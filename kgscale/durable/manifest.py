@@ -62,13 +62,13 @@ def first_difference(found: Entry, expected: Entry) -> str:
 
 def write_manifest(directory: Path, about: Mapping[str, Any]) -> None:
     """Describe all files that are there: the last one to be written."""
-    names = sorted(file.name for file in directory.iterdir())
+    names = sorted(_files(directory))
     content = {
         **about,
         "files": hash_files(directory, names),
         "versions": {name: version(name) for name in ("kgscale", "torch", "safetensors")},
     }
-    (directory / MANIFEST).write_text(_text(content), encoding="utf-8")
+    (directory / MANIFEST).write_text(sealed(content), encoding="utf-8")
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -82,14 +82,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         raise ValueError(f"it has no {MANIFEST}")
     if path.stat().st_size > _LARGEST:
         raise ValueError(f"{MANIFEST} is too large")
-    text = path.read_text(encoding="utf-8")
-    content = json.loads(text)
-    if not isinstance(content, dict):
-        raise ValueError(f"{MANIFEST} is no manifest")
-    content.pop(_DIGEST, None)
-    if _text(content) != text:
-        raise ValueError(f"{MANIFEST} has changed since it was written")
-    return content
+    return unsealed(path)
 
 
 def check_manifest(directory: Path) -> dict[str, Any]:
@@ -100,7 +93,8 @@ def check_manifest(directory: Path) -> dict[str, Any]:
     """
     content = read_manifest(directory)
     files: dict[str, Entry] = content["files"]
-    there = {file.name: file for file in directory.iterdir() if file.name != MANIFEST}
+    there = _files(directory)
+    del there[MANIFEST]
     for name in sorted(files.keys() ^ there.keys()):
         raise ValueError(f"{name} is {'missing' if name in files else 'not part of it'}")
     for name, file in there.items():
@@ -115,8 +109,33 @@ def check_manifest(directory: Path) -> dict[str, Any]:
     return content
 
 
-def _text(content: Mapping[str, Any]) -> str:
-    """With a digest of itself: there is only one way to write a manifest."""
+def _files(directory: Path) -> dict[str, Path]:
+    """All that is there, in directories within it too, by its path from there."""
+    return {
+        file.relative_to(directory).as_posix(): file
+        for file in directory.rglob("*")
+        if file.is_symlink() or not file.is_dir()
+    }
+
+
+def sealed(content: Mapping[str, Any]) -> str:
+    """JSON with a digest of itself: there is only one way to write it."""
     text = json.dumps(content, sort_keys=True)
     digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
     return json.dumps({**content, _DIGEST: digest}, sort_keys=True, indent=1) + "\n"
+
+
+def unsealed(path: Path) -> dict[str, Any]:
+    """What :func:`sealed` made a text of.
+
+    Raises:
+        ValueError: the file is not that text.
+    """
+    text = path.read_text(encoding="utf-8")
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} has no object in it")
+    digest = content.pop(_DIGEST, None)
+    if digest is None or sealed(content) != text:
+        raise ValueError(f"{path.name} has changed since it was written")
+    return content

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from kgscale.data.source import Source
+from kgscale.durable import write_text
+from kgscale.errors import ResourceError
 
 FILE = "inputs.json"
 SETTLED = 2.0
@@ -38,11 +39,6 @@ def _load(path: Path) -> dict[str, str]:
 
 def _save(path: Path, record: dict[str, str]) -> None:
     """Only a convenience: where it cannot be written the input is hashed again next time."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with suppress(ResourceError, OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(record, indent=1), encoding="utf-8")
-        part.replace(path)
-    except OSError:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+        write_text(path, json.dumps(record, indent=1))

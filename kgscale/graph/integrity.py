@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from kgscale.durable import first_difference, hash_files
-from kgscale.errors import DataError
+from kgscale.durable import first_difference, hash_files, write_text
+from kgscale.errors import DataError, ResourceError
 
 RECORD = "verified.json"
 """Size, time and inode of each file when its hashes were last found right."""
@@ -106,10 +105,5 @@ def _load(record: Path) -> dict[str, Any]:
 
 def write_record(record: Path, stamps: dict[str, list[int]]) -> None:
     """A store on a read-only disk goes without: its files are then checked at each opening."""
-    part = record.with_name(f"{record.name}.{os.getpid()}")
-    try:
-        part.write_text(json.dumps(stamps, indent=1), encoding="utf-8")
-        part.replace(record)
-    except OSError:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+    with suppress(ResourceError):
+        write_text(record, json.dumps(stamps, indent=1))

@@ -25,9 +25,13 @@ from kgscale.durable import (
     disk_errors,
     file_hash,
     hash_files,
+    read_manifest,
     remove_directory,
+    sealed,
     sync,
+    unsealed,
     whole_directory,
+    write_manifest,
 )
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.adjacency import Adjacency
@@ -41,16 +45,15 @@ from kgscale.graph.labels import NodeLabels
 from kgscale.graph.names import Names
 from kgscale.types import Triples
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST, ORIGIN, REJECTED, DERIVED = "manifest.json", "origin.json", "rejected.tsv", "derived"
-SECONDS = "seconds.json"
 VERIFY = ("fast", "full")
 
 
 class GraphStore:
     """A graph ready for use; open one with ``GraphStore.open`` or ``prepare``."""
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, path: Path, manifest: dict[str, Any], *, verify: str = "fast") -> None:
         self.path, self.manifest = path, manifest
         counts = manifest["counts"]
         self.name: str = manifest["name"]
@@ -60,9 +63,9 @@ class GraphStore:
         self.num_triples: dict[str, int] = {split: counts["triples"][split] for split in SPLITS}
 
         self.types = [EntityType(**kind) for kind in manifest["types"]]
-        self.derived_seconds: dict[str, float | None] = {}
-        """Processor seconds that making each directory took which ``derived`` gave, by its name;
-        None where nobody knows."""
+        self.derived_seconds: dict[str, float] = {}
+        """Processor seconds that making each directory took which ``derived`` gave, by its name."""
+        self._verify = verify
 
     @classmethod
     def open(cls, path: str | Path, *, verify: str = "fast") -> GraphStore:
@@ -72,7 +75,7 @@ class GraphStore:
         path = Path(path)
         manifest = _read_manifest(path)
         check_files(path, manifest["files"], full=verify == "full")
-        return cls(path, manifest)
+        return cls(path, manifest, verify=verify)
 
     def __reduce__(self) -> tuple[Callable[..., GraphStore], tuple[Path]]:
         return GraphStore.open, (self.path,)
@@ -164,29 +167,42 @@ class GraphStore:
     ) -> Path:
         """A directory of things computed from this graph; ``write`` fills it the first time.
 
-        It appears whole or not at all, and is made anew if it came from another graph.
+        It appears whole or not at all, and is made anew if it is damaged or came from another
+        graph.
         """
         about = {"kind": kind, "settings": dict(settings), "fingerprint": self.fingerprint}
         text = json.dumps(about["settings"], sort_keys=True)
         name = f"{kind}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
         path = self.path / DERIVED / name
-        if not (path.exists() and read_json(path / MANIFEST) == about):
+        told = self._derived(path, about)
+        if told is None:
             with alone(path):
-                self._derive(path, about, write)
-        told = path / SECONDS
-        self.derived_seconds[name] = read_json(told)["processor"] if told.exists() else None
+                told = self._derived(path, about)  # another process may have made it meanwhile
+                if told is None:
+                    told = _derive(path, about, write)
+        self.derived_seconds[name] = told["processor"]
         return path
 
-    def _derive(self, path: Path, about: dict[str, Any], write: Callable[[Path], None]) -> None:
-        if path.exists():
-            if read_json(path / MANIFEST) == about:  # another process has made it meanwhile
-                return
-            remove_directory(path)
-        with whole_directory(path) as (directory, _):
-            begin = _processor_seconds()
-            write(directory)
-            write_json(directory / SECONDS, {"processor": _processor_seconds() - begin})
-            write_json(directory / MANIFEST, about)
+    def _derived(self, path: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What its manifest tells, if it is there, and what was written."""
+        try:
+            told = read_manifest(path)
+            check_files(path, told["files"], full=self._verify == "full")
+        except (OSError, ValueError, KeyError, DataError):
+            return None
+        return told if {key: told.get(key) for key in about} == about else None
+
+    def check_derived(self) -> None:
+        """Compare every byte of the directories that were made from it.
+
+        Raises:
+            DataError: one is not as it was written.
+        """
+        for path in sorted(self.path.glob(f"{DERIVED}/[!.]*")):
+            try:
+                check_files(path, read_manifest(path)["files"], full=True)
+            except (OSError, ValueError, KeyError) as error:
+                raise DataError(f"{path} is damaged ({error}): delete it") from error
 
     def relation_classes(self) -> list[list[tuple[int, int]]]:
         """The (head class, tail class) pairs seen with each relation in train."""
@@ -195,6 +211,16 @@ class GraphStore:
             [(pair["head_class"], pair["tail_class"]) for pair in pairs]
             for pairs in table["pairs"].to_pylist()
         ]
+
+
+def _derive(path: Path, about: dict[str, Any], write: Callable[[Path], None]) -> dict[str, Any]:
+    if path.exists():
+        remove_directory(path)
+    with whole_directory(path) as (directory, _):
+        begin = _processor_seconds()
+        write(directory)
+        write_manifest(directory, {**about, "processor": _processor_seconds() - begin})
+    return read_manifest(path)
 
 
 def _processor_seconds() -> float:
@@ -206,14 +232,23 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if not (path / MANIFEST).is_file():
         raise DataError(f"{path} is not a graph store: it has no {MANIFEST}")
     manifest = read_json(path / MANIFEST)
-    if read_json(path / ORIGIN).get("manifest") != file_hash(path / MANIFEST):
-        raise DataError(f"{path / MANIFEST} is damaged: delete {path} and it is built again")
     if manifest.get("schema") != SCHEMA:
         raise DataError(
             f"{path} has store schema {manifest.get('schema')}, this version reads {SCHEMA}: "
             "delete it and it is built again"
         )
+    if _origin(path).get("manifest") != file_hash(path / MANIFEST):
+        raise DataError(f"{path / MANIFEST} is damaged: delete {path} and it is built again")
     return manifest
+
+
+def _origin(path: Path) -> dict[str, Any]:
+    try:
+        return unsealed(path / ORIGIN)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path / ORIGIN} is damaged ({error}): delete {path} and it is built again"
+        ) from error
 
 
 def prepare(
@@ -230,13 +265,14 @@ def prepare(
     if isinstance(source, Fetched):
         source.fetch(tell)
     digest = digest_of(source, root)
-    path = root / f"{source.name}-{digest[:16]}"
+    key = hashlib.blake2b(f"{SCHEMA} {digest}".encode(), digest_size=8).hexdigest()
+    path = root / f"{source.name}-{key}"
     if not path.exists():
         with alone(path, lambda: tell("waiting for another process that builds the same store")):
             if not path.exists():
                 _build(path, source, digest, threads=threads, memory=memory, tell=tell)
     store = GraphStore.open(path, verify=verify)
-    if read_json(path / ORIGIN)["digest"] != digest:
+    if _origin(path)["input"] != digest:
         raise DataError(f"{path} was built from other input: delete it and it is built again")
     return store
 
@@ -264,8 +300,12 @@ def _build(
             "versions": {name: version(name) for name in ("numpy", "pyarrow", "duckdb")},
         }
         write_json(directory / MANIFEST, manifest)
-        origin = {"digest": digest, "source": source.describe()}
-        write_json(directory / ORIGIN, origin | {"manifest": file_hash(directory / MANIFEST)})
+        origin = {
+            "input": digest,
+            "source": source.describe(),
+            "manifest": file_hash(directory / MANIFEST),
+        }
+        (directory / ORIGIN).write_text(sealed(origin), encoding="utf-8")
         for name in names:
             sync(directory / name)
         check_files(directory, files, full=True, threads=threads)

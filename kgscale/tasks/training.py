@@ -231,12 +231,9 @@ class Training(ABC):
         self.tell(results)
         show.sentence(self.console, f"run directory: {self.directory}")
 
-    def _prepared_seconds(self) -> float | None:
-        """Of processor time, what parts and maps took when they were made; None where an older
-        version made them."""
-        made = self.store.derived_seconds.values()
-        told = [seconds for seconds in made if seconds is not None]
-        return round(sum(told, 0.0), 3) if len(told) == len(made) else None
+    def _prepared_seconds(self) -> float:
+        """Of processor time, what parts and maps took when they were made."""
+        return round(sum(self.store.derived_seconds.values(), 0.0), 3)
 
     @property
     def benchmark(self) -> str | None:

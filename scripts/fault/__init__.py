@@ -1,0 +1,1 @@
+"""What ``scripts/faults.py`` breaks, a file for each kind."""

@@ -1,0 +1,225 @@
+"""Disks that are full, and writes that fail one by one."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from fault.child import SMALL, Ended, must, run, the_run, triples
+from fault.row import Row
+from kgscale.durable import check_manifest, places
+from kgscale.graph.store import GraphStore
+from kgscale.training.resume import newest, states
+
+SHIM = Path(__file__).with_name("shim.c")
+SIZE = 2 << 20
+"""Bytes of the disk that gets full."""
+BLOCK = 1 << 12
+"""What is left of it grows by so much."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What is written, and what must be as before when that fails."""
+
+    name: str
+    text: str
+    """In the path of each file that is meant."""
+    disk: str
+    """The directory whose disk gets full."""
+    arguments: Callable[[Path], list[str]]
+    earlier: Callable[[Path], list[Path]]
+
+    def begin(self, folder: Path) -> list[str]:
+        """What was there before, and how to write more."""
+        common = [f"root={folder / 'runs'}", f"store.root={folder / 'stores'}", *SMALL]
+        first = ["data=triples", f"data.path={triples(folder / 'data')}", "trainer.max_epochs=1"]
+        must(run([*common, *first, "trainer.save_steps=20"], folder / "error"))
+        triples(folder / "other", seed=1)
+        return self.arguments(folder)
+
+
+def longer(folder: Path) -> list[str]:
+    return [f"resume={the_run(folder)}", "trainer.max_epochs=2", "trainer.save_steps=5"]
+
+
+def other(folder: Path) -> list[str]:
+    common = [f"root={folder / 'runs'}", f"store.root={folder / 'stores'}", *SMALL]
+    return [*common, "data=triples", f"data.path={folder / 'other'}", "trainer.max_epochs=1"]
+
+
+def newest_state(folder: Path) -> list[Path]:
+    """Its files; a training that fails later has kept a newer one, and then it is that."""
+    return sorted(newest(the_run(folder)).path.iterdir())
+
+
+PLACES = (
+    Place("checkpoint", "/checkpoints/", "runs", longer, newest_state),
+    Place("store", "/stores/", "stores", other, lambda at: sorted(at.glob("stores/[!.]*/*.*"))),
+    Place("results", "results.json", "runs", longer, lambda at: [the_run(at) / "results.json"]),
+    Place(
+        "predictions", "predictions.", "runs", longer,
+        lambda at: sorted(the_run(at).glob("predictions.*")),
+    ),
+    Place("model", "model.", "runs", longer, lambda at: sorted((the_run(at) / "model").iterdir())),
+)  # fmt: skip
+
+
+def hashes(files: list[Path]) -> dict[Path, str]:
+    return {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.exists()}
+
+
+def flaws(place: Place, folder: Path, before: dict[Path, str], ended: Ended) -> list[str]:
+    """What is wrong after a failure."""
+    found = []
+    if ended.code != 4:
+        found.append(f"exit code {ended.code}")
+    told = re.search(r"(/\S+)", ended.error)
+    if told is None or str(folder) not in told[1] or ended.error.count("\n") != 1:
+        found.append(f"the message names no path: {ended.error}")
+    if place.name == "checkpoint":
+        check_manifest(newest(the_run(folder)).path)
+        before = {file: old for file, old in before.items() if file.exists()}
+        if not before and len(states(the_run(folder))) == 0:
+            found.append("no state is left")
+    if hashes(list(before)) != before:
+        found.append("an earlier file has changed")
+    if place.name == "store":
+        for store in (folder / "stores").glob("[!.]*"):
+            if store.is_dir():
+                GraphStore.open(store, verify="full")
+    left = list(folder.rglob(".*.tmp"))
+    left += [path for path in (folder / place.disk).rglob(".*") if path.is_dir()]
+    if left:
+        found.append(f"left over: {left}")
+    return found
+
+
+def failing(tries: int) -> list[Row]:
+    """The n-th write to a file fails with EIO: the first, the second, ...; needs a C compiler.
+
+    A write is what write, pwrite, writev, fwrite, fsync and ftruncate are called for.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        shim = Path(temporary) / "shim.so"
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", shim, SHIM, "-ldl"], check=True)
+        found = subprocess.run(
+            [sys.executable, "-m", "fault.disk", str(tries)],
+            env={**os.environ, "LD_PRELOAD": str(shim), "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+    return [Row(**row) for row in json.loads(found.stdout)]
+
+
+def _failing(tries: int) -> list[Row]:
+    """In a process that has the shim."""
+    arm = ctypes.CDLL(None).fault_arm
+    rows = []
+    for place in PLACES:
+        with tempfile.TemporaryDirectory() as temporary:
+            whole, folder = Path(temporary) / "whole", Path(temporary) / "try"
+            place.begin(whole)
+            tried = passed = 0
+            for number in range(1, tries + 1):
+                shutil.copytree(whole, folder)
+
+                def prepare(number: int = number) -> None:
+                    arm(place.text.encode(), ctypes.c_long(number))  # noqa: B023 (runs at once)
+
+                ended, wrong = attempt(place, folder, prepare)
+                shutil.rmtree(folder)
+                if ended.code == 0:
+                    break  # it writes fewer times
+                tried += 1
+                passed += not wrong
+                if wrong:
+                    print(f"{place.name}, write {number}: {'; '.join(wrong)}", file=sys.stderr)
+        rows.append(Row(f"EIO at write 1 to {tried} of the {place.name}", tried, passed, "nothing"))
+    return rows
+
+
+def attempt(
+    place: Place, folder: Path, prepare: Callable[[], object], mend: Callable[[], object] = int
+) -> tuple[Ended, list[str]]:
+    """How the program ended, and what is wrong; whether it goes on after ``mend`` too."""
+    arguments = place.arguments(folder)
+    before = hashes(place.earlier(folder))
+    ended = run(arguments, folder / "error", prepare)
+    if ended.code == 0:
+        return ended, []
+    found = flaws(place, folder, before, ended)
+    mend()
+    again = run(arguments, folder / "error")
+    if again.code:
+        found.append(f"then exit code {again.code}: {again.error}")
+    return ended, found
+
+
+def full(tries: int) -> list[Row]:
+    """A disk of 2 MB that gets full when something begins to be written: but for nothing, a block,
+    two, ...; needs leave to mount one.
+
+    The temporary directory is on another.
+    """
+    rows = []
+    for place in PLACES:
+        with tempfile.TemporaryDirectory() as temporary:
+            whole, folder = Path(temporary) / "whole", Path(temporary) / "try"
+            place.begin(whole)
+            tried = passed = 0
+            for number in range(tries):
+                disk = folder / place.disk
+                disk.mkdir(parents=True)
+                with small_disk(disk):
+                    shutil.copytree(whole, folder, dirs_exist_ok=True)
+                    ballast = disk / "ballast"
+                    prepare = partial(fill_for, place, ballast, number * BLOCK)
+                    ended, wrong = attempt(place, folder, prepare, ballast.unlink)
+                shutil.rmtree(folder)
+                if ended.code == 0:
+                    break
+                tried += 1
+                passed += not wrong
+                if wrong:
+                    print(f"{place.name}, {number} blocks: {'; '.join(wrong)}", file=sys.stderr)
+        rows.append(Row(f"a full disk of 2 MB under the {place.name}", tried, passed, "nothing"))
+    return rows
+
+
+def fill_for(place: Place, ballast: Path, room: int) -> None:
+    """From now on the disk is full but for so many bytes when the place is written."""
+    real = places.disk_errors
+
+    def fill(path: Path, *more: type[Exception]) -> AbstractContextManager[None]:
+        if place.text in f"{path}." and not ballast.exists():
+            disk = os.statvfs(ballast.parent)
+            ballast.write_bytes(b"0" * max(0, disk.f_bavail * disk.f_frsize - room))
+        return real(path, *more)
+
+    places.disk_errors = fill  # type: ignore[assignment]
+
+
+@contextmanager
+def small_disk(at: Path) -> Iterator[None]:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", at], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", at], check=True)
+
+
+if __name__ == "__main__":
+    json.dump([asdict(row) for row in _failing(int(sys.argv[1]))], sys.stdout)
