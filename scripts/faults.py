@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fault.disk import failing, full
 from fault.flips import flipped
+from fault.fuzz import fuzzed
 from fault.kill import killed
 from fault.row import Row
 from rich.console import Console
@@ -25,6 +26,7 @@ FAULTS: dict[str, tuple[Callable[[int], list[Row]], int]] = {
     "full": (full, 100),
     "eio": (failing, 50),
     "flips": (flipped, 10),
+    "fuzz": (fuzzed, 10_000),
 }
 
 

@@ -96,7 +96,11 @@ def _explain(error: BaseException) -> tuple[int, str] | None:
 
 
 def _complain(message: str) -> None:
-    line = " ".join(message.split("\n"))
+    # A name in a stranger's file may hold what a terminal obeys.
+    line = "".join(
+        letter if letter.isprintable() else repr(letter)[1:-1]
+        for letter in " ".join(message.split("\n"))
+    )
     print(f"kgscale: {line}", file=sys.stderr)
 
 

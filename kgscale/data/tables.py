@@ -79,7 +79,7 @@ def read_rows(
     reader = _parquet_rows if file.is_parquet else _text_rows
     try:
         yield from reader(file, form, audit, width, optional)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise unreadable(file.path, error) from error
 
 
@@ -93,7 +93,7 @@ def count_columns(file: DataFile, form: Format) -> int:
                 return len(table.schema_arrow.names)
         with file.open() as stream:
             start = stream.read(BLOCK).removeprefix(BOM)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise unreadable(file.path, error) from error
     return len(_fields(start, file.delimiter(form.delimiter), form.quote)[0])
 
@@ -129,8 +129,12 @@ def _text_rows(
                     f"{file.path} line {line} is longer than {BLOCK >> 20} MiB: a quote that is "
                     "never closed? If quotes are data, leave data.quote out"
                 )
-            audit.reject(name, line, f"longer than {BLOCK >> 20} MiB", _text(pending))
+            audit.reject(name, line, _too_long(), _text(pending))
             pending, line = _after_line(more, stream), line + 1
+
+
+def _too_long() -> str:
+    return f"longer than {BLOCK >> 20} MiB"
 
 
 def _text(record: bytes) -> str:
@@ -257,6 +261,20 @@ def text_column(column: pa.Array, file: DataFile, name: str) -> pa.Array:
     )
 
 
+def _garbled(column: pa.Array) -> NDArray[np.bool_]:
+    """Which texts of Parquet are none."""
+    found = np.zeros(len(column), bool)
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        for at, field in enumerate(column.cast(pa.binary())):
+            try:
+                (field.as_py() or b"").decode()
+            except UnicodeDecodeError:
+                found[at] = True
+    return found
+
+
 def _sound(columns: list[pa.Array], name: str, first: int, audit: Audit, needed: int) -> Rows:
     """Only rows whose first ``needed`` fields are there and all could stand in a text file."""
     empty = np.zeros(len(columns[0]), bool)
@@ -265,10 +283,18 @@ def _sound(columns: list[pa.Array], name: str, first: int, audit: Audit, needed:
         if place < needed:
             empty |= np.asarray(pc.fill_null(pc.equal(pc.binary_length(column), 0), True))
         nul |= np.asarray(pc.fill_null(pc.match_substring(column, "\0"), False))
-    bad = empty | nul
+    long = np.zeros_like(empty)
+    garbled = np.zeros_like(empty)
+    for column in columns:
+        long |= np.asarray(pc.fill_null(pc.greater(pc.binary_length(column), BLOCK), False))
+        garbled |= _garbled(column)
+    bad = empty | nul | long | garbled
+    reasons = {"empty field": empty, "NUL byte": nul, _too_long(): long, "invalid UTF-8": garbled}
     for at in np.flatnonzero(bad):
-        text = "\t".join(column[int(at)].as_py() or "" for column in columns)
-        audit.reject(name, first + int(at), "empty field" if empty[at] else "NUL byte", text)
+        reason = next(reason for reason, rows in reasons.items() if rows[at])
+        fields = (column[int(at)].as_buffer() for column in columns)
+        text = "\t".join(_text(field.to_pybytes()) if field else "" for field in fields)
+        audit.reject(name, first + int(at), reason, text)
     line = first + np.flatnonzero(~bad)
     audit.accept(len(line))
     if bad.any():

@@ -190,7 +190,7 @@ BAD: list[tuple[Callable[[Path], Path], list[str]]] = [
     (_lines("x.npy", "hello"), ["x.npy is not a file of plain numbers"]),
     (lambda root: save(root / "x.npy", np.arange(3)), ["shape (3,)", "two dimensions"]),
     (lambda root: save(root / "x.npy", np.array([["a"]])), ["type <U1", "real numbers"]),
-    (lambda root: packed(root / "x.npz", a=NUMBERS, b=NUMBERS), ["arrays a, b", "one dense"]),
+    (lambda root: packed(root / "x.npz", a=NUMBERS, b=NUMBERS), ["arrays 'a', 'b'", "one dense"]),
     (_broken(format=np.array(b"csc")), ["format 'csc'", "tocsr()"]),
     (_broken(indptr=np.array([0, 9, 2, 3])), ["x.npz", "not those of a sparse matrix"]),
     (_broken(indices=np.array([0, 3, 1, 1])), ["x.npz", "not those of a sparse matrix"]),

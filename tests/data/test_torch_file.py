@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -180,13 +181,47 @@ def resident(path: Path) -> int:
     return int(size.split()[1])
 
 
-@pytest.mark.parametrize(("place", "byte"), [(6, 1), (8, 99)])
-def test_an_archive_that_claims_strange_things(tmp_path: Path, place: int, byte: int) -> None:
+@pytest.mark.parametrize(
+    ("place", "byte", "told"), [(6, 1, r"value\.pt cannot be read"), (8, 99, "compressed parts")]
+)
+def test_an_archive_that_claims_strange_things(
+    tmp_path: Path, place: int, byte: int, told: str
+) -> None:
     """A password, or a packing that nobody knows; both stand in the archive's directory too."""
     path = saved({"head": np.arange(7)}, tmp_path)
     content = bytearray(path.read_bytes())
     for mark, shift in ((b"PK\x03\x04", 0), (b"PK\x01\x02", 2)):
         content[content.index(mark) + place + shift] = byte
     path.write_bytes(bytes(content))
-    with pytest.raises(DataError, match=r"value\.pt cannot be read"):
+    with pytest.raises(DataError, match=told):
         read_torch_file(path, tmp_path / "scratch")
+
+
+def test_a_bomb_in_an_archive(tmp_path: Path) -> None:
+    """Torch compresses nothing; a thousand bytes could be a billion."""
+    path = saved({"head": torch.zeros(1 << 20)}, tmp_path)
+    bomb = tmp_path / "bomb.pt"
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    with pytest.raises(DataError, match="compressed parts"):
+        read_torch_file(bomb, tmp_path / "scratch")
+
+
+def test_lists_within_lists_are_no_bomb(tmp_path: Path) -> None:
+    """Fifty lists, each twice in the next, of which copies would fill any memory."""
+    value: list[Any] = [1]
+    for _ in range(50):
+        value = [value, value]
+    found = read_torch_file(saved(value, tmp_path), tmp_path / "scratch")
+    for _ in range(50):
+        assert found[0] is found[1]
+        found = found[0]
+    assert found == [1]
+
+
+def test_a_list_within_itself(tmp_path: Path) -> None:
+    value: list[Any] = []
+    value.append(value)
+    with pytest.raises(DataError, match="a list within itself"):
+        read_torch_file(saved(value, tmp_path), tmp_path / "scratch")

@@ -222,7 +222,7 @@ def test_a_link_in_the_archive(server: Server, tmp_path: Path) -> None:
 
 def test_several_folders(server: Server, tmp_path: Path) -> None:
     server.content = archive({**FILES, "other/c.txt": b"", "__MACOSX/x": b""})
-    with pytest.raises(DataError, match=r"has 2 folders \(any-name, other\)"):
+    with pytest.raises(DataError, match=r"has 2 folders \('any-name', 'other'\)"):
         fetched(server, tmp_path).run()
 
 

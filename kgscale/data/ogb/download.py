@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import http.client
@@ -33,6 +34,8 @@ RECORD = "download.json"
 JUNK = "__MACOSX"
 PAUSE = 1.0
 """Seconds before the second attempt; then more."""
+_NO_ARCHIVE = (errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
+"""What a system answers to the places and names of a damaged archive."""
 Lost = (ConnectionError, TimeoutError, urllib.error.URLError, http.client.HTTPException)
 """What a connection that ends too early raises."""
 
@@ -192,13 +195,20 @@ class Download:
                 for member in members:
                     tell(f"unpacking {member.filename}")
                     packed.extract(member, target)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-            self.archive.unlink()
-            raise DataError(
-                f"{self.url} sent a damaged archive ({error}); it is removed: run the same command"
-                " again"
-            ) from error
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+            raise self._damaged(error) from error
+        except OSError as error:
+            if error.errno not in _NO_ARCHIVE:
+                raise
+            raise self._damaged(error) from error
         return top
+
+    def _damaged(self, error: Exception) -> DataError:
+        self.archive.unlink()
+        return DataError(
+            f"{self.url} sent a damaged archive ({error}); it is removed: run the same command"
+            " again"
+        )
 
     def _only_folder(self, members: list[zipfile.ZipInfo]) -> str:
         tops = set()
@@ -214,8 +224,9 @@ class Download:
             tops.add(path.parts[0])
         if len(tops) != 1:
             self.archive.unlink()
+            first = ", ".join(map(repr, sorted(tops)[:3]))
             raise DataError(
-                f"{self.url}: the archive has {len(tops)} folders ({', '.join(sorted(tops)[:3])}),"
+                f"{self.url}: the archive has {len(tops)} folders ({first}),"
                 " and a data set is one: get it from ogb.stanford.edu"
             )
         return tops.pop()

@@ -24,7 +24,7 @@ BLOCK = 16 << 20
 def _damage(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, pa.ArrowException, EOFError, UnicodeDecodeError) as error:
+    except (OSError, pa.ArrowException, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise unreadable(path, error) from error
 
 
@@ -99,6 +99,8 @@ def _lines(stream: pa.NativeFile) -> Iterator[bytes]:
     while piece := stream.read(1 << 16):
         *lines, rest = (rest + piece).split(b"\n")
         yield from lines
+        if len(rest) > BLOCK:
+            raise csv.Error(f"a line of more than {BLOCK >> 20} MiB")
     if rest:
         yield rest
 

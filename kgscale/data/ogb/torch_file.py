@@ -9,6 +9,7 @@ and a large array goes to a file piece by piece.
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import math
 import struct
@@ -333,12 +334,25 @@ def _content(content: object) -> _Bytes:
     return content
 
 
-def _finished(value: Any) -> Value:
-    """With arrays in the place of what stood for them."""
-    if isinstance(value, dict):
-        return {key: _finished(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_finished(inner) for inner in value]
+def _finished(value: Any, done: dict[int, Value] | None = None) -> Value:
+    """With arrays in the place of what stood for them.
+
+    Args:
+        done: lists and dicts that have been met: one that is in many places is one, else lists of
+            twice the same list would grow without end.
+    """
+    done = {} if done is None else done
+    if isinstance(value, dict | list):
+        if id(value) not in done:
+            done[id(value)] = None
+            if isinstance(value, dict):
+                found: Value = {key: _finished(inner, done) for key, inner in value.items()}
+            else:
+                found = [_finished(inner, done) for inner in value]
+            done[id(value)] = found
+        if done[id(value)] is None:
+            raise _Refused(f"a {type(value).__name__} within itself")
+        return done[id(value)]
     if isinstance(value, _Array | _Tensor):
         return value.value
     if value is None or isinstance(value, str | int | float | bool):
@@ -377,10 +391,16 @@ def _refused(path: Path) -> Iterator[None]:
     except (EOFError, OverflowError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         # RuntimeError: a damaged archive may claim a password, or a packing that nobody knows.
         raise unreadable(path, error) from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # which a part that begins before the file is answered by
+            raise
+        raise unreadable(path, error) from error
 
 
 def _from_zip(path: Path, scratch: Path) -> Value:
     with zipfile.ZipFile(path) as archive:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+            raise _Refused("compressed parts")  # a few bytes of which may be any number
         (member,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
         with archive.open(member) as packed:
             machine = _Machine(io.BufferedReader(packed, PIECE), scratch)  # type: ignore[arg-type]

@@ -1,0 +1,319 @@
+"""Everything that reads a file which may be somebody else's, each with files to begin from."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import scipy.sparse
+import torch
+
+from fault.child import SMALL, must, run, the_run, triples
+from kgscale.cli.resume import resumed
+from kgscale.data import hpo
+from kgscale.data.audit import Audit
+from kgscale.data.features import FeatureFile
+from kgscale.data.labels import LabelFile
+from kgscale.data.node_labels import NodeLabelFiles
+from kgscale.data.ogb.download import Download
+from kgscale.data.ogb.numbers import all_integers, map_floats, read_rows, read_texts
+from kgscale.data.ogb.torch_file import read_torch_file
+from kgscale.data.rdf import RdfFiles
+from kgscale.data.source import Facts
+from kgscale.data.triples import TripleFiles
+from kgscale.durable import MANIFEST, read_manifest, write_manifest
+from kgscale.models.registry import load_model
+from kgscale.training.checkpoints import load_state
+from kgscale.training.resume import Saved, newest
+
+ROWS = [("a", "r", "b"), ("b", "s", "c"), ("NA", "r", "null"), ("ö", "r", " y "), ("1", "s", "2")]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What reads the file ``name`` in a folder."""
+
+    name: str
+    """Of the file that is damaged."""
+    content: Callable[[], bytes]
+    """Of a good one."""
+    read: Callable[[Path], Any]
+    """Told the file; it may raise KgscaleError, and nothing else."""
+    inside: str = ""
+    """Also damaged before it is packed: gzip or zip."""
+    lines: bool = False
+    """Whether every line must be accepted or rejected."""
+
+
+def counted(audit: Audit) -> int:
+    return audit.accepted + audit.num_rejected + sum(audit.dropped.values())
+
+
+def read_triples(path: Path, **settings: Any) -> int:
+    audit = Audit()
+    source = TripleFiles(path=path, max_rejected=1.0, **settings)
+    for facts in source.read(audit, path.parent).facts:
+        assert len(facts.head) == len(facts.relation) == len(facts.tail)
+        assert isinstance(facts, Facts)
+        for column in (facts.head, facts.relation, facts.tail):
+            column.validate(full=True)
+    return counted(audit)
+
+
+def read_rdf(path: Path) -> None:
+    source = RdfFiles(path=path, max_rejected=1.0, literals="entities")
+    reading = source.read(Audit(), path.parent)
+    for facts in reading.facts:
+        assert isinstance(facts, Facts)
+        facts.head.validate(full=True)
+    list(reading.entities)
+
+
+def read_labels(path: Path) -> int:
+    audit = Audit()
+    file = LabelFile.of(path, "names")
+    assert file is not None
+    list(file.read(audit))
+    return counted(audit)
+
+
+def read_node_labels(path: Path) -> int:
+    audit = Audit()
+    files = NodeLabelFiles.of(path)
+    assert files is not None
+    list(files.read(audit))
+    return counted(audit)
+
+
+def read_features(path: Path) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        (file,) = FeatureFile.of(path)
+        rows = 0
+
+        def add(keys: pa.Array) -> None:
+            nonlocal rows
+            rows += len(keys)
+
+        matrix = file.open(Path(scratch) / "scratch", add)
+        assert rows == len(matrix)
+        if rows:
+            matrix.take(np.arange(min(rows, 64)))
+            matrix.take(np.array([rows - 1]))
+
+
+def read_torch(path: Path) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        read_torch_file(path, Path(scratch) / "scratch")
+
+
+def read_numbers(path: Path) -> None:
+    all_integers(path)
+
+
+def read_floats(path: Path) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        map_floats(path, Path(scratch) / "copy")
+
+
+def read_names(path: Path) -> None:
+    list(read_texts(path))
+    list(read_rows(path))
+
+
+def read_hpo(path: Path) -> None:
+    """The three files of the embedded graph, of which this one is damaged."""
+    files = [path if name == path.name else path.with_name(name) for name in hpo.FILES]
+    for file in files:
+        if file != path:
+            file.write_bytes(embedded(file.name))
+    before = hpo._paths
+    hpo._paths = lambda: tuple(files)
+    try:
+        hpo.HumanPhenotypeOntology().describe()
+        reading = hpo.HumanPhenotypeOntology().read(Audit(), path.parent)
+        list(reading.facts)
+        list(reading.entities)
+    finally:
+        hpo._paths = before
+
+
+def unpack(path: Path) -> None:
+    folder = path.parent / "unpacked"
+    folder.mkdir()
+    where = Download(url="http://localhost/x.zip", folder=folder / "inner" / "data")
+    where.archive.parent.mkdir()
+    shutil.copy(path, where.archive)
+    try:
+        where._extract(folder / "inner", lambda text: None)
+    finally:
+        here = {file.relative_to(path.parent).parts[0] for file in path.parent.rglob("*")}
+        assert here <= {path.name, "unpacked"}, "a file outside"
+
+
+def resume(path: Path) -> None:
+    resumed([f"resume={path.parent}"])
+
+
+@cache
+def finished() -> Path:
+    """A run directory with a state and a model."""
+    folder = Path(tempfile.mkdtemp(prefix="kgscale-fuzz-"))
+    own = ["data=triples", f"data.path={triples(folder / 'data')}", "trainer.max_epochs=1"]
+    roots = [f"root={folder / 'runs'}", f"store.root={folder / 'stores'}"]
+    must(run([*roots, *SMALL, *own], folder / "error"))
+    return the_run(folder)
+
+
+def part_of(place: str) -> Path:
+    return finished() / "model" if place == "model" else newest(finished()).path
+
+
+def resealed(place: str, load: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    """With a manifest that fits, as somebody who means harm would write it."""
+
+    def read(path: Path) -> None:
+        whole, copy = part_of(place), path.parent / "copy.ckpt"
+        shutil.copytree(whole, copy)
+        shutil.copy(path, copy / path.name)
+        told = read_manifest(whole)
+        if path.name != MANIFEST:
+            (copy / MANIFEST).unlink()
+            write_manifest(copy, {"kind": told["kind"], "schema": told["schema"]})
+        load(copy)
+
+    return read
+
+
+def text(delimiter: str = "\t") -> bytes:
+    return "".join(delimiter.join(row) + "\n" for row in ROWS).encode()
+
+
+def parquet(table: dict[str, Any]) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table(table), file)
+    return file.getvalue()
+
+
+def saved(write: Callable[[Any], object]) -> bytes:
+    file = io.BytesIO()
+    write(file)
+    return file.getvalue()
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    def write(file: io.BytesIO) -> None:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+
+    return saved(write)
+
+
+def zstd(content: bytes) -> bytes:
+    compressed: bytes = pa.Codec("zstd").compress(content, asbytes=True)
+    return compressed
+
+
+def legacy(value: Any) -> bytes:
+    return saved(lambda file: torch.save(value, file, _use_new_zipfile_serialization=False))
+
+
+@cache
+def embedded(name: str) -> bytes:
+    """The beginning of a file of the embedded graph."""
+    (path,) = (path for path in hpo._paths() if path.name == name)
+    with path.open("rb") as lines:
+        return b"".join(line for line, _ in zip(lines, range(60), strict=False))
+
+
+NT = b"""<http://x/a> <http://x/r> <http://x/b> .
+<http://x/a> <http://www.w3.org/2000/01/rdf-schema#label> "A"@en .
+_:b0 <http://x/r> <http://x/a> .
+<http://x/b> <http://x/s> "1"^^<http://www.w3.org/2001/XMLSchema#integer> .
+"""
+TTL = b"""@prefix x: <http://x/> .
+x:a x:r x:b , [ x:s x:c ] ; a x:Class .
+x:b x:r ( x:a "text" 1.5 true ) .
+"""
+XML = b"""<?xml version="1.0"?>
+<!DOCTYPE rdf:RDF [<!ENTITY x "http://x/">]>
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:x="http://x/">
+<rdf:Description rdf:about="&x;a"><x:r rdf:resource="http://x/b"/><x:s>text</x:s></rdf:Description>
+</rdf:RDF>
+"""
+NUMBERS = np.arange(12, dtype=np.float32).reshape(4, 3)
+SPLIT = {"head": np.arange(5), "head_type": ["a", "b"], "edge": torch.arange(6).reshape(3, 2)}
+FEATURES = {"key": ["a", "b"], "x": [0.5, 1.0], "y": [1, 2]}
+LABELS = b"a\tc\ttrain\nb\td\tvalid\ne\tc\ttest\n"
+KEYS = b"a\tname of a\nb\tname of b\n"
+SPARSE = scipy.sparse.csr_matrix(NUMBERS)
+
+
+def load_checkpoint(path: Path) -> None:
+    load_state(path)
+    Saved.read(path).require("fingerprint")
+
+
+def _texts() -> Iterator[Reader]:
+    yield Reader("x.tsv", text, read_triples, lines=True)
+    yield Reader("x.csv", lambda: text(","), partial(read_triples, quote='"'))
+    yield Reader("x.tsv.gz", text, read_triples, "gzip")
+    yield Reader("x.tsv.zst", lambda: zstd(text()), read_triples)
+    named = partial(read_triples, columns=["h", "r", "t"])
+    yield Reader("header.tsv", lambda: b"h\tr\tt\n" + text(), named)
+    columns = dict(zip("hrt", map(list, zip(*ROWS, strict=True)), strict=True))
+    yield Reader("x.parquet", lambda: parquet(columns), read_triples)
+    yield Reader("names.tsv", lambda: KEYS, read_labels, lines=True)
+    yield Reader("labels.tsv", lambda: LABELS, read_node_labels, lines=True)
+    for name, content in {"nt": NT, "nq": NT, "ttl": TTL, "trig": TTL, "rdf": XML}.items():
+        yield Reader(f"x.{name}", partial(bytes, content), read_rdf)
+    for name in hpo.FILES:
+        yield Reader(name, partial(embedded, name), read_hpo)
+
+
+def _numbers() -> Iterator[Reader]:
+    yield Reader("f.tsv", lambda: b"a\t1\t2\nb\t0.5\t-3e2\n", read_features)
+    yield Reader("f.parquet", lambda: parquet(FEATURES), read_features)
+    writers = {
+        "f.npy": lambda file: np.save(file, NUMBERS),
+        "f.npz": lambda file: np.savez(file, x=NUMBERS),
+        "csr.npz": lambda file: scipy.sparse.save_npz(file, SPARSE),
+        "coo.npz": lambda file: scipy.sparse.save_npz(file, SPARSE.tocoo()),
+    }
+    for name, write in writers.items():
+        yield Reader(name, partial(saved, write), read_features, "zip" * name.endswith("z"))
+    yield Reader("split.pt", partial(saved, partial(torch.save, SPLIT)), read_torch, "zip")
+    yield Reader("old.pt", lambda: legacy(SPLIT), read_torch)
+    yield Reader("edge.csv.gz", lambda: b"1\n2\n30\n", read_numbers, "gzip")
+    yield Reader("feat.csv.gz", lambda: b"1,2.5\n2,-1e3\n", read_floats, "gzip")
+    yield Reader("map.csv.gz", lambda: b"idx,name\n0,a\n1,b\n", read_names, "gzip")
+    files = {"data/a.txt": b"a" * 99, "data/b/c": b"c"}
+    yield Reader("data.zip", lambda: zipped(files), unpack, "zip")
+
+
+def _runs() -> Iterator[Reader]:
+    yield Reader("config.yaml", lambda: (finished() / "config.yaml").read_bytes(), resume)
+    parts = {
+        "model": (load_model, ("model.json", "model.safetensors", MANIFEST)),
+        "checkpoint": (load_checkpoint, ("state.json", "tensors.safetensors", MANIFEST)),
+    }
+    for place, (load, names) in parts.items():
+        for name in names:
+            yield Reader(name, partial(content_of, place, name), resealed(place, load))
+
+
+def content_of(place: str, name: str) -> bytes:
+    return (part_of(place) / name).read_bytes()
+
+
+READERS = [*_texts(), *_numbers(), *_runs()]
