@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from kgscale.batch import LinkQueries
 from kgscale.losses import (
@@ -96,6 +98,43 @@ def test_what_is_known_is_as_if_it_were_no_candidate(
         )
         expected += loss(scores[row, left][None], one)
     torch.testing.assert_close(loss(scores, replace(asked, known=KNOWN)), expected)
+
+
+class Largest(TorchDispatchMode):
+    """The bytes of the largest tensor that is made meanwhile."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, torch.Tensor):
+            self.bytes = max(self.bytes, found.numel() * found.element_size())
+        return found
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float32, torch.bfloat16])
+def test_no_more_scores_at_a_time_than_memory_says(dtype: torch.dtype | None) -> None:
+    """A MiB of them, of which there would be eight in float32."""
+    candidates, queries = 4096, 512
+    asked = LinkQueries(
+        head=torch.zeros(queries).long(),
+        relation=torch.zeros(queries).long(),
+        num_candidates=candidates,
+        answer_query=torch.arange(queries),
+        answer=torch.arange(queries),
+        candidate_weight=None,
+        step_queries=queries,
+        step_answers=queries,
+    )
+    question, candidate = torch.randn(queries, 2), torch.randn(candidates, 2)
+    with Largest() as largest:
+        if dtype is not None:
+            fused_softmax_loss(question, candidate, asked, dtype=dtype, memory=1)
+        else:
+            chunked_softmax_loss(
+                question, candidate, asked, compare=lambda a, b: a @ b.t(), memory=1
+            )
+    assert 1 << 19 <= largest.bytes <= 1 << 20
 
 
 @pytest.mark.parametrize("rows", [1, 2, 100])

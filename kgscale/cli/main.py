@@ -25,6 +25,8 @@ COMMANDS: Final = {
     "doctor": "what is installed, what this machine can do, what is missing",
 }
 
+_PDEATHSIG: Final = 1
+"""PR_SET_PDEATHSIG of prctl(2)."""
 STUDIES: Final = ("compare", "tune")
 
 
@@ -153,6 +155,7 @@ def _train(arguments: list[str]) -> int:
     from kgscale.cli import compose, resume
 
     if arguments[:1] == ["--settings"]:
+        _end_with(int(arguments[3]))
         return _train_one(compose.from_yaml(Path(arguments[1])))
     multirun = _take(arguments, "-m") or _take(arguments, "--multirun")
     show = _take(arguments, "--cfg", "job")
@@ -170,6 +173,16 @@ def _train(arguments: list[str]) -> int:
         elif code := _train_one(settings, resume.told(job)):
             return code
     return 0
+
+
+def _end_with(parent: int) -> None:
+    """End as by SIGTERM when the process of ours that started this one is gone (on Linux)."""
+    import ctypes
+
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+        if os.getppid() != parent:  # it was killed before that
+            raise Interrupted(signal.SIGTERM)
 
 
 def _resume(arguments: list[str]) -> int:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from kgscale.errors import ScoreError
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.store import GraphStore
 from kgscale.inference.evaluate import RankQueries
@@ -67,6 +68,9 @@ class PathScorer:
         score = model(batch.to(model.question.device)).cpu()
         far = self._far(head, relation)
         model.train(training)
+        check_numbers(score)
+        if far is not None:
+            check_numbers(far)
         return Scored(reached.sample, score, far)
 
     def _far(self, head: Ids, relation: Ids) -> Float[Tensor, "query entity"] | None:
@@ -89,6 +93,16 @@ class PathScorer:
         return torch.cat(
             [profile.tails(profiles.of(part).to(device)) for part in torch.split(everyone, TAILS)]
         )
+
+
+def check_numbers(score: Tensor) -> None:
+    """Refuse what compares with nothing, and would so come first.
+
+    Raises:
+        ScoreError: one is no number.
+    """
+    if score.isnan().any():
+        raise ScoreError("NaN among the scores: the model has diverged; lower optimizer.lr")
 
 
 Rest = Callable[[Ids, Ids], Float[Tensor, "query entity"]]
@@ -162,6 +176,7 @@ class PathRanker:
         if self.rest is None:
             return counts
         other = self.rest(queries.head, queries.relation)
+        check_numbers(other)
         if self.blend:
             return self._counts(_blended(found, self.blend * other), queries)
         above, same = self._beyond(other, queries, near, ~inside)

@@ -86,8 +86,8 @@ def chunked_softmax_loss(
 
 def _rows_of(memory: int, candidate: Candidates, dtype: torch.dtype = torch.float32) -> int:
     rows = (memory << 20) // (dtype.itemsize * max(1, candidate.shape[0]))
-    # Whole blocks of a narrow factor, which pads what is less.
-    return max(1, rows if rows < ROWS else rows // ROWS * ROWS)
+    # Of few sizes, as narrow factors want it: whole blocks, or a power of two below one.
+    return rows // ROWS * ROWS if rows >= ROWS else 1 << max(0, rows.bit_length() - 1)
 
 
 class _TwoGradients(torch.autograd.Function):
@@ -116,7 +116,7 @@ class _FusedSoftmax(_TwoGradients):
         loss, no_shift = question.new_zeros(()), question.new_zeros(number)
         for chunk, part in _parts(query, rows):
             count = answers_per_query(part, question)
-            left, size = factor(question[chunk], dtype), part.head.shape[0]
+            left, size = factor(question[chunk], dtype, min(rows, ROWS)), part.head.shape[0]
             # Where factors are rows of zeros, it stays zero.
             product = left @ right.t()
             scores, asked = product[:size, :number], (part.answer_query, part.answer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -51,7 +52,8 @@ def train_apart(
 
 def _run(settings: Path, log: Path, stop: Callable[[], bool] | None) -> tuple[int, bool]:
     """The exit code, and whether it was stopped here."""
-    command = [sys.executable, "-m", "kgscale", "train", "--settings", str(settings)]
+    given = ["--settings", str(settings), "--parent", str(os.getpid())]
+    command = [sys.executable, "-m", "kgscale", "train", *given]
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:

@@ -117,7 +117,8 @@ class Training(ABC):
         trainer = self.settings.trainer
         if trainer.devices == 1:
             return nullcontext()
-        child = ["-m", "kgscale", "train", "--settings", str(self.directory / "config.yaml")]
+        settings = ["--settings", str(self.directory / "config.yaml"), "--parent", str(os.getpid())]
+        child = ["-m", "kgscale", "train", *settings]
         return process_group(backend(trainer), trainer.devices, child)
 
     def _ingest(self) -> None:

@@ -45,10 +45,11 @@ class Program:
             start_new_session=True,
         )
 
-    def wait_for(self, word: str) -> None:
+    def wait_for(self, word: str, *, times: int = 1) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            if word in line:
+            times -= word in line
+            if not times:
                 return
         assert self.process.stderr is not None
         raise AssertionError(f"ended without {word!r}: {self.process.stderr.read()}")
@@ -134,7 +135,7 @@ def test_a_signal_during_training(
 ) -> None:
     program = Program(*own, *LONG)
     programs.append(program)
-    program.wait_for("epoch   2/")
+    program.wait_for("epoch ", times=2)
     program.process.send_signal(number)
     found, error = program.end()
     assert found == code
@@ -176,7 +177,7 @@ def test_a_signal_leaves_no_orphans(
 ) -> None:
     program = Program(*own, *LONG, "trainer=ddp")
     programs.append(program)
-    program.wait_for("epoch   2/")
+    program.wait_for("epoch ", times=2)
     (child,) = program.children()
     program.process.send_signal(number)
     code, error = program.end()
@@ -193,7 +194,7 @@ def test_a_killed_rank_ends_the_run(
 ) -> None:
     program = Program(*own, *LONG, "trainer=ddp")
     programs.append(program)
-    program.wait_for("epoch   2/")
+    program.wait_for("epoch ", times=2)
     (child,) = program.children()
     os.kill(child, signal.SIGKILL)
     code, error = program.end(timeout=30)
@@ -250,7 +251,7 @@ def test_another_number_of_processes(own: list[str], tmp_path: Path, before: int
 def test_a_killed_parent_leaves_no_orphans(own: list[str], programs: list[Program]) -> None:
     program = Program(*own, *LONG, "trainer=ddp")
     programs.append(program)
-    program.wait_for("epoch   2/")
+    program.wait_for("epoch ", times=2)
     (child,) = program.children()
     program.process.kill()
     program.end()
@@ -260,6 +261,27 @@ def test_a_killed_parent_leaves_no_orphans(own: list[str], programs: list[Progra
         time.sleep(0.1)
     os.kill(child, signal.SIGKILL)
     raise AssertionError("the child outlived its parent")
+
+
+@pytest.mark.slow
+def test_a_killed_study_leaves_no_training(
+    own: list[str], tmp_path: Path, programs: list[Program]
+) -> None:
+    program = Program("tune", *own, *LONG, "trials=2", f"root={tmp_path / 'out'}")
+    programs.append(program)
+    for _ in range(600):
+        if children := program.children():
+            break
+        time.sleep(0.1)
+    program.process.kill()
+    program.end()
+    for _ in range(300):
+        if all(map(gone, children)):
+            return
+        time.sleep(0.1)
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+    raise AssertionError("the training outlived its study")
 
 
 @pytest.mark.slow

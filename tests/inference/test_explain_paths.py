@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
+import pytest
 import torch
 
+from kgscale.inference import explain_paths
 from kgscale.inference.explain_paths import PathStep, best_paths
 from kgscale.inference.paths import PathScorer
 from kgscale.models.reasoners import PathReasoner
@@ -47,3 +51,42 @@ def test_paths_are_ways_from_head_to_answer_and_ordered() -> None:
             assert (step.source, step.relation, step.target) in edges
         for one, following in zip(path.steps, path.steps[1:], strict=False):
             assert one.target == following.source
+
+
+def test_an_edge_weighs_what_the_score_would_lose_without_its_message() -> None:
+    """To first order: the score's slope when the message grows by a share, for every edge."""
+    made = scorer(TRIPLES)
+    head, relation = torch.tensor([0]), torch.tensor([1])
+    reached = made.cutter.sample(head, relation)
+    answer = int((reached.sample.entity_id == 5).nonzero())
+    batch = made.cutter.batch(reached, made.cutter.queries(reached, relation))
+    score, layers = made.reasoner.trace(batch)
+    slopes = torch.autograd.grad(score[answer], [layer.message for layer in layers])
+    weights = explain_paths._weights(made, reached, 1, answer)
+    assert any(weight.abs().max() > 1e-3 for _, weight in weights)
+    for (step, weight), layer, slope in zip(weights, layers, slopes, strict=True):
+        bounds = step.indptr.tolist()
+        for row, (first, last) in enumerate(itertools.pairwise(bounds)):
+            for edge in range(first, last):
+                source, kind = int(step.source[edge]), int(step.relation[edge])
+                message = layer.x[source] * layer.vector[kind]
+                assert float(weight[edge]) == pytest.approx(
+                    float((slope[row] @ message).detach()), abs=1e-6
+                )
+
+
+def test_a_path_weighs_the_sum_of_its_edges() -> None:
+    triples = torch.tensor([[0, 0, 3], [5, 1, 3], [0, 1, 7], [7, 0, 8]])
+    made = scorer(triples)
+    (path,) = best_paths(made, head=0, relation=1, tail=5, count=1)
+    reached = made.cutter.sample(torch.tensor([0]), torch.tensor([1]))
+    ids = reached.sample.entity_id.tolist()
+    weights = explain_paths._weights(made, reached, 1, ids.index(5))
+    total = 0.0
+    for (step, weight), way in zip(weights, path.steps, strict=True):
+        rows = torch.arange(len(step.indptr) - 1).repeat_interleave(step.indptr.diff())
+        found = zip(step.source.tolist(), step.relation.tolist(), rows.tolist(), strict=True)
+        wanted = (ids.index(way.source), way.relation, ids.index(way.target))
+        (edge,) = (at for at, one in enumerate(found) if one == wanted)
+        total += float(weight[edge])
+    assert path.weight == pytest.approx(total)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from kgscale.errors import ScoreError
 from kgscale.graph.known import KnownFacts
 from kgscale.inference.evaluate import RankQueries
 from kgscale.inference.paths import PathRanker, PathScorer
@@ -66,3 +67,35 @@ def test_ranks_equal_counting(with_rest: bool, blend: float, profile: bool) -> N
         plain = PathRanker(scorer, known, num_entities=ENTITIES)
         expected = summarize(rank_sums(plain(queries), torch.zeros_like(row), 1)[0])
         assert ranker.alone == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("profile", [False, True])
+def test_a_model_that_has_diverged_has_no_rank(profile: bool) -> None:
+    """NaN is above nothing and equal to nothing: counted, it would come first."""
+    model = PathReasoner(num_relations=RELATIONS, dim=4, num_layers=2, profile=profile)
+    ranker = PathRanker(
+        PathScorer(model, PathCutter(GRAPH, hops=2, size=8, profile=profile)),
+        KnownFacts(GRAPH),
+        num_entities=ENTITIES,
+    )
+    head, relation, tail = TRIPLES[:1].T
+    queries = RankQueries(head=head, relation=relation, row=torch.zeros(1).long(), tail=tail)
+    ranker(queries)
+    with torch.no_grad():
+        model.last.bias.fill_(torch.nan)
+    with pytest.raises(ScoreError, match=r"lower optimizer\.lr"):
+        ranker(queries)
+
+
+def test_another_model_that_has_diverged_orders_nothing() -> None:
+    model = PathReasoner(num_relations=RELATIONS, dim=4, num_layers=2)
+    ranker = PathRanker(
+        PathScorer(model, PathCutter(GRAPH, hops=2, size=8)),
+        KnownFacts(GRAPH),
+        num_entities=ENTITIES,
+        rest=lambda head, relation: torch.full((len(head), ENTITIES), torch.nan),
+    )
+    head, relation, tail = TRIPLES[:1].T
+    queries = RankQueries(head=head, relation=relation, row=torch.zeros(1).long(), tail=tail)
+    with pytest.raises(ScoreError):
+        ranker(queries)

@@ -100,6 +100,29 @@ def test_another_graph_is_answered_by_what_was_learned(train: Train, tmp_path: P
     assert metrics["test"]["among_negatives"]["mrr"] >= metrics["test"]["mrr"]
 
 
+def test_what_is_asked_of_another_graph_is_no_way_through_it(train: Train, tmp_path: Path) -> None:
+    """Its own held-out triples would join every asked pair; its train has nothing near them."""
+    for folder, people in (("here", "abcdefgh"), ("there", "zyxwvuts")):
+        (tmp_path / folder).mkdir()
+        lines = [f"{a}\tboss_of\t{b}\n" for a, b in itertools.pairwise(people)]
+        back = [f"{b}\treports_to\t{a}\n" for a, b in itertools.pairwise(people)]
+        (tmp_path / folder / "train.tsv").write_text("".join(lines + back))
+        far = [f"far{at}\tboss_of\tnear{at}\n" for at in range(4)]
+        held = {"valid": far, "test": [f"near{at}\treports_to\tfar{at}\n" for at in range(4)]}
+        for split, asked in held.items():
+            (tmp_path / folder / f"{split}.tsv").write_text("".join(asked))
+    run = train(
+        "data=triples",
+        f"data.path={tmp_path / 'here'}",
+        f"data.inductive={{path: {tmp_path / 'there'}}}",
+        "strategy.size=8",
+        "trainer.max_epochs=1",
+        "evaluation.test=true",
+    )
+    metrics = json.loads((run.directory / "results.json").read_text())["metrics"]["inductive"]
+    assert metrics["valid"]["coverage"] == metrics["test"]["coverage"] == 0
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

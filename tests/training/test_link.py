@@ -36,3 +36,28 @@ def test_penalties_are_means_over_asked_triples(decoder: str) -> None:
     number = len(query.answer)
     assert float(loss(n3=0.7)[0] - plain) == pytest.approx(0.7 * cubes / number, rel=1e-3)
     assert float(loss(l2=0.7)[0] - plain) == pytest.approx(0.7 * squares / number, rel=1e-3)
+
+
+@pytest.mark.parametrize("decoder", ["ComplEx", "DistMult", "TuckER"])
+def test_the_relation_is_asked_of_head_and_tail(decoder: str) -> None:
+    """``-log softmax`` over all relations, reciprocal ones too, a triple at a time, by plain scores
+    (Chen et al. 2021, equation 4)."""
+    batch = toys.strategy(num_layers=0).batch(0, 0, rank=0, world_size=1)
+    query = batch.query
+    assert isinstance(query, LinkQueries)
+
+    def loss(**weights: float) -> tuple[torch.Tensor, LinkPrediction]:
+        module = toys.module("EmbeddingOnly", decoder=decoder, **weights)
+        return module.loss_of(batch)[0].detach(), module
+
+    plain, module = loss()
+    entity, relation = (part.detach() for part in module.model.encode(batch))
+    decode, expected = module.model.decoder, 0.0
+    with torch.no_grad():
+        for row, answer in zip(query.answer_query.tolist(), query.answer.tolist(), strict=True):
+            head, tail = entity[query.head[row]][None], entity[answer][None]
+            scores = [decode(head, one[None], tail) for one in relation]
+            logs = torch.cat(scores).flatten().log_softmax(0)
+            expected -= float(logs[query.relation[row]])
+    found = float(loss(relation=0.7)[0] - plain)
+    assert found == pytest.approx(0.7 * expected / len(query.answer), rel=1e-3)
