@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from fault import fuzz
 from fault.disk import failing, full
 from fault.flips import flipped
-from fault.fuzz import fuzzed
 from fault.kill import killed
 from fault.row import Row
+from fault.starts import builders, same_second
 from rich.console import Console
 from rich.table import Table
 
@@ -26,7 +27,9 @@ FAULTS: dict[str, tuple[Callable[[int], list[Row]], int]] = {
     "full": (full, 100),
     "eio": (failing, 50),
     "flips": (flipped, 10),
-    "fuzz": (fuzzed, 10_000),
+    "second": (same_second, 20),
+    "builders": (builders, 20),
+    "fuzz": (fuzz.fuzzed, 10_000),
 }
 
 

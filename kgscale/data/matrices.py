@@ -177,7 +177,7 @@ def _reading(path: Path) -> Iterator[None]:
     check_readable(path)
     try:
         yield
-    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, RuntimeError, UnicodeError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
         raise unreadable(path, error) from error

@@ -51,16 +51,18 @@ def start(arguments: list[str], error: Path, before: Callable[[], object] = lamb
 
 def run(arguments: list[str], error: Path, before: Callable[[], object] = lambda: None) -> Ended:
     """The same, waited for."""
-    child = start(arguments, error, before)
+    return Ended(wait(start(arguments, error, before)), error.read_text())
+
+
+def wait(child: int) -> int:
+    """Its exit code; it is killed if it hangs."""
     deadline = time.monotonic() + LIMIT
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
-            return Ended(os.waitstatus_to_exitcode(status), error.read_text())
+            return os.waitstatus_to_exitcode(status)
         if time.monotonic() > deadline:
             os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return Ended(-1, f"hung for {LIMIT:g} seconds")
         time.sleep(0.01)
 
 

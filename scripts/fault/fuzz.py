@@ -113,14 +113,15 @@ def lines(content: bytes) -> int:
 def damaged(reader: Reader, draw: Random) -> bytes:
     """The file, perhaps changed before it is packed."""
     content = reader.content()
-    inside = reader.inside and draw.random() < 0.5
+    if not reader.inside or draw.random() < 0.5:
+        return mutated(packed(reader, content), draw)
     if reader.inside == "gzip":
-        return (
-            gzip.compress(mutated(content, draw))
-            if inside
-            else mutated(gzip.compress(content), draw)
-        )
-    return _repacked(content, draw) if inside else mutated(content, draw)
+        return gzip.compress(mutated(content, draw))
+    return _repacked(content, draw)
+
+
+def packed(reader: Reader, content: bytes) -> bytes:
+    return gzip.compress(content) if reader.inside == "gzip" else content
 
 
 def _repacked(content: bytes, draw: Random) -> bytes:

@@ -198,7 +198,7 @@ class Download:
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
             raise self._damaged(error) from error
         except OSError as error:
-            if error.errno not in _NO_ARCHIVE:
+            if error.errno is not None and error.errno not in _NO_ARCHIVE:
                 raise
             raise self._damaged(error) from error
         return top

@@ -1,0 +1,64 @@
+"""A few of the faults of scripts/faults.py; and hypothesis damages a file of every reader."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.scripts import script
+
+FAULTS = script("faults.py")
+FUZZ, READERS = FAULTS.fuzz, FAULTS.fuzz.READERS
+NAMES = [f"{at}-{reader.name}" for at, reader in enumerate(READERS)]
+
+
+@pytest.mark.parametrize("reader", READERS, ids=NAMES)
+def test_a_good_file_is_read(reader: Any, tmp_path: Path) -> None:
+    """Else it would prove nothing that a damaged one is refused."""
+    path = tmp_path / reader.name
+    path.write_bytes(FUZZ.packed(reader, reader.content()))
+    reader.read(path)
+
+
+@pytest.mark.parametrize("reader", READERS, ids=NAMES)
+def test_damaged_files_are_read_or_refused(reader: Any) -> None:
+    for at in range(20):
+        with tempfile.TemporaryDirectory() as folder:
+            FUZZ.tried(reader, Path(folder) / reader.name, Random(at))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reader", READERS, ids=NAMES)
+@settings(
+    max_examples=500, suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example]
+)
+@given(draw=st.randoms(use_true_random=False))
+def test_many_damaged_files_are_read_or_refused(reader: Any, draw: Random) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        FUZZ.tried(reader, Path(folder) / reader.name, draw)
+
+
+@pytest.mark.parametrize(("found", "error"), [(0, FUZZ.Flaw), (KeyError("x"), KeyError)])
+def test_a_reader_that_errs_is_found(found: Any, error: type[Exception], tmp_path: Path) -> None:
+    """That of this test forgets all lines, or raises what no user should see."""
+
+    def read(path: Path) -> int:
+        if isinstance(found, Exception):
+            raise found
+        return int(found)
+
+    reader = FUZZ.Reader("x.tsv", lambda: b"a\n" * 9, read, lines=True)
+    with pytest.raises(error):
+        FUZZ.tried(reader, tmp_path / "x.tsv", Random(0))
+
+
+def test_a_changed_byte_of_every_file_is_found() -> None:
+    for row in FAULTS.flipped(0):
+        assert row.tries > 2
+        assert row.passed == row.tries, row
