@@ -21,6 +21,8 @@ from kgscale.metrics.ranking import HITS
 
 _WIDE: Final = 200
 _NAMED: Final = 3
+LONGEST: Final = 500
+"""Letters of a name, or of a path of names, on the terminal."""
 _LEAK: Final = 0.05
 """Triples that join an entity to its label, per labelled entity, from which on it is told."""
 _METRICS = ("mrr", *(f"hits@{k}" for k in HITS))
@@ -254,8 +256,8 @@ def labels(columns: Mapping[str, Sequence[Any]], title: str) -> Table:
         table.add_column("given", overflow="fold")
     for row in range(len(columns["entity"])):
         cells = [str(row + 1), _named(columns, "entity", row)]
-        cells += [printable(columns["label"][row]), f"{columns['score'][row]:.3f}"]
-        table.add_row(*cells, *([printable(columns["given"][row])] if mark else []))
+        cells += [short(columns["label"][row]), f"{columns['score'][row]:.3f}"]
+        table.add_row(*cells, *([short(columns["given"][row])] if mark else []))
     return table
 
 
@@ -323,14 +325,19 @@ def predictions(columns: Mapping[str, Sequence[Any]], title: str) -> Table:
         cells += [_named(columns, kind, row) for kind in ("head", "relation", "tail")]
         cells.append(f"{columns['score'][row]:.3f}")
         cells += ["yes" if columns["known"][row] else "new"] if mark else []
-        cells += [printable(columns["path"][row])] if "path" in columns else []
+        cells += [short(columns["path"][row])] if "path" in columns else []
         table.add_row(*cells)
     return table
 
 
 def _named(columns: Mapping[str, Sequence[Any]], kind: str, row: int) -> str:
     key, name = columns[kind][row], columns[f"{kind}_name"][row]
-    return printable(key if key == name else f"{name} ({key})")
+    return short(key if key == name else f"{name} ({key})")
+
+
+def short(text: str) -> str:
+    """Printable, and cut where a name would fill the terminal; files have it whole."""
+    return printable(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
 
 
 def printable(text: str) -> str:

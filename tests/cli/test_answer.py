@@ -10,7 +10,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.cli.conftest import STRANGE, Command
+import kgscale
+from tests.cli.conftest import SMALL, STRANGE, Command
 
 
 @pytest.mark.parametrize(
@@ -143,3 +144,45 @@ def test_settings_of_a_command_can_be_shown(command: Command) -> None:
     assert code == 0
     assert "k: 3" in out
     assert "head: 'a: b'" in out
+
+
+EVIL = (
+    "../../etc/passwd",
+    "/etc/passwd",
+    "'; DROP TABLE entity; --",
+    "<script>alert(1)</script>",
+    "[bold red]x[/bold red]",
+    "[/]",
+    "\x1b[31mred\x1b[0m",
+    "\u202egnp.exe",
+    "$(touch pwned)",
+    "${oc.env:HOME}",
+    "{0}%s%n",
+    "-rf",
+    "x" * 5000,
+)
+
+
+def test_names_that_mean_something_elsewhere_stay_data(command: Command, tmp_path: Path) -> None:
+    """Paths, SQL, HTML, markup, a terminal's commands, a shell's, a template's, and 5 KB."""
+    lines = [f"{a}\t{EVIL[at % 5]}\t{b}\n" for at, a in enumerate(EVIL) for b in EVIL if a != b]
+    data = tmp_path / "here" / "evil.tsv"
+    data.parent.mkdir()
+    data.write_text("".join(lines), encoding="utf-8")
+    own = ("data=triples", f"data.path={data}", f"root={tmp_path / 'here' / 'runs'}", *SMALL)
+    code, told, _ = command(
+        *own, f"store.root={tmp_path / 'here' / 'stores'}", "evaluation.test=true"
+    )
+    assert code == 0
+    assert "\x1b" not in told
+    assert "\u202e" not in told
+    assert "x" * 600 not in told
+    (run,) = (tmp_path / "here" / "runs").glob("*/*")
+    found = pq.read_table(run / "predictions.parquet")
+    assert {*found["head"].to_pylist(), *found["tail"].to_pylist()} <= set(EVIL)
+    store = kgscale.load(run).store
+    assert sorted(store.entity_keys(list(range(store.num_entities)))) == sorted(EVIL)
+    for name in ("../../etc/passwd", "x" * 5000, "[/]"):
+        code, _, error = command("predict", f"run={run}", f"head={name}", f"relation={EVIL[0]}")
+        assert (code, error) == (0, "")
+    assert [file.name for file in tmp_path.iterdir()] == ["here"]

@@ -51,7 +51,7 @@ def _batches(
 def read_integers(path: Path, *, width: int) -> Iterator[NDArray[np.int64]]:
     """Some rows at a time."""
     for batch in _batches(path, width, pa.int64()):
-        yield np.stack([column.to_numpy() for column in batch.columns], axis=1)
+        yield _stacked(path, batch)
 
 
 def all_integers(path: Path) -> NDArray[np.int64]:
@@ -62,7 +62,12 @@ def all_integers(path: Path) -> NDArray[np.int64]:
 
 def read_floats(path: Path, *, width: int) -> Iterator[NDArray[np.float32]]:
     for batch in _batches(path, width, pa.float32()):
-        yield np.stack([column.to_numpy() for column in batch.columns], axis=1)
+        yield _stacked(path, batch)
+
+
+def _stacked(path: Path, batch: pa.RecordBatch) -> Array:
+    with _damage(path):
+        return np.stack([column.to_numpy() for column in batch.columns], axis=1)
 
 
 def map_floats(path: Path, copy: Path) -> Array:
@@ -71,6 +76,8 @@ def map_floats(path: Path, copy: Path) -> Array:
     for block in read_floats(path, width=width):
         append_raw(copy, block, block.dtype)
         rows += len(block)
+    if not rows:
+        raise DataError(f"{path} is empty: it needs a row of numbers for each entity")
     return np.memmap(copy, np.float32, "r", shape=(rows, width))
 
 
