@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from fault import fuzz
 from fault.disk import failing, full
@@ -21,7 +22,9 @@ from fault.starts import builders, same_second
 from rich.console import Console
 from rich.table import Table
 
-KEPT = Path(__file__).resolve().parent.parent / "results" / "faults.json"
+CLONE = Path(__file__).resolve().parent.parent
+KEPT, PAGE = CLONE / "results" / "faults.json", CLONE / "docs" / "trust.md"
+BEGIN, END = "<!-- written by scripts/faults.py -->", "<!-- end -->"
 FAULTS: dict[str, tuple[Callable[[int], list[Row]], int]] = {
     "kill": (killed, 100),
     "full": (full, 100),
@@ -31,6 +34,26 @@ FAULTS: dict[str, tuple[Callable[[int], list[Row]], int]] = {
     "builders": (builders, 20),
     "fuzz": (fuzz.fuzzed, 10_000),
 }
+
+
+def write_table(rows: list[dict[str, Any]]) -> None:
+    """Into the page, between two marks; readers together."""
+    read = [row for row in rows if row["fault"].startswith(fuzz.DAMAGED)]
+    told = [row for row in rows if row not in read]
+    if read:
+        fault = f"damaged files for each of {len(read)} readers"
+        sums = {name: sum(row[name] for row in read) for name in ("tries", "passed")}
+        told.append({"fault": fault, **sums, "lost": "nothing"})
+    lines = ["| fault | tries | passed | lost |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(tell(value) for value in row.values())} |" for row in told]
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    text = "\n".join([f"{before}{BEGIN}", *lines, f"{END}{after}"])
+    PAGE.write_text(text, encoding="utf-8")
+
+
+def tell(value: int | str) -> str:
+    return f"{value:,}" if isinstance(value, int) else value
 
 
 def main() -> int:
@@ -44,6 +67,7 @@ def main() -> int:
         kept[name] = [asdict(row) for row in test(options.tries or tries)]
         KEPT.write_text(json.dumps(kept, indent=2) + "\n")
     rows = [row for name in FAULTS for row in kept.get(name, [])]
+    write_table(rows)
     table = Table("fault", "tries", "passed", "lost")
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))

@@ -26,6 +26,7 @@ CHUNK = 250
 """Files for a process, which a crash would end."""
 
 
+DAMAGED = "a damaged"
 TOLD: set[str] = set()
 
 
@@ -39,7 +40,7 @@ def fuzzed(tries: int) -> list[Row]:
         passed = 0
         for start in range(0, tries, CHUNK):
             passed += in_child(number, range(start, min(start + CHUNK, tries)))
-        rows.append(Row(f"a damaged {reader.name}", tries, passed, "nothing"))
+        rows.append(Row(f"{DAMAGED} {reader.name}", tries, passed, "nothing"))
         print(rows[-1], flush=True)
     return rows
 
