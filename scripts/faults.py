@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +59,21 @@ def tell(value: int | str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("fault", nargs="*", metavar="FAULT", help=", ".join(FAULTS))
+    known = f"{', '.join(FAULTS)}; fuzz:NAME for one reader"
+    parser.add_argument("fault", nargs="*", metavar="FAULT", help=known)
     parser.add_argument("--tries", type=int)
     options = parser.parse_args()
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    for name in options.fault or FAULTS:
+    for chosen in options.fault or FAULTS:
+        name, _, only = chosen.partition(":")
         test, tries = FAULTS[name]
-        kept[name] = [asdict(row) for row in test(options.tries or tries)]
+        if only:
+            test = partial(fuzz.fuzzed, only=only)
+        found = [asdict(row) for row in test(options.tries or tries)]
+        if only:
+            new = {row["fault"]: row for row in found}
+            found = [new.get(row["fault"], row) for row in kept[name]]
+        kept[name] = found
         KEPT.write_text(json.dumps(kept, indent=2) + "\n")
     rows = [row for name in FAULTS for row in kept.get(name, [])]
     write_table(rows)

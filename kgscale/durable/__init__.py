@@ -23,6 +23,7 @@ from kgscale.durable.places import (
     sync,
     whole_directory,
     whole_file,
+    whole_files,
     write_text,
 )
 
@@ -41,6 +42,7 @@ __all__ = [
     "unsealed",
     "whole_directory",
     "whole_file",
+    "whole_files",
     "write_manifest",
     "write_text",
 ]

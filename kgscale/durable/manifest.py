@@ -68,7 +68,7 @@ def write_manifest(directory: Path, about: Mapping[str, Any]) -> None:
         "files": hash_files(directory, names),
         "versions": {name: version(name) for name in ("kgscale", "torch", "safetensors")},
     }
-    (directory / MANIFEST).write_text(sealed(content), encoding="utf-8")
+    (directory / MANIFEST).write_bytes(sealed(content).encode())
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def unsealed(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: the file is not that text.
     """
-    text = path.read_text(encoding="utf-8")
+    text = path.read_bytes().decode()  # to the byte: reading text takes any line end for another
     content = json.loads(text)
     if not isinstance(content, dict):
         raise ValueError(f"{path.name} has no object in it")

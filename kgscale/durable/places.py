@@ -25,22 +25,32 @@ _NO_LOCKS: Final = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A file to write beside ``path``, whose place it takes when the block ends well.
+def whole_files(*paths: Path) -> Iterator[list[Path]]:
+    """Files of one directory to write beside ``paths``, whose places they take when all are whole.
 
     Raises:
-        ResourceError: the disk is full, or can't be written; the earlier file is as it was.
+        ResourceError: the disk is full, or can't be written; the earlier files are as they were.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in paths]
     try:
-        with disk_errors(path):
+        with disk_errors(paths[0]):
             yield temporary
-            sync(temporary)
-            temporary.replace(path)
-            sync(path.parent)
+            for file in temporary:
+                sync(file)
+            for file, path in zip(temporary, paths, strict=True):
+                file.replace(path)
+            sync(paths[0].parent)
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        for file in temporary:
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """One of :func:`whole_files`."""
+    with whole_files(path) as (temporary,):
+        yield temporary
 
 
 def write_text(path: Path, text: str) -> None:

@@ -305,7 +305,7 @@ def _build(
             "source": source.describe(),
             "manifest": file_hash(directory / MANIFEST),
         }
-        (directory / ORIGIN).write_text(sealed(origin), encoding="utf-8")
+        (directory / ORIGIN).write_bytes(sealed(origin).encode())
         for name in names:
             sync(directory / name)
         check_files(directory, files, full=True, threads=threads)

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from kgscale.durable import alone, whole_file, write_text
+from kgscale.durable import alone, whole_files, write_text
 from kgscale.errors import ResourceError
 
 CONFIG: Final = "config.yaml"
@@ -107,8 +107,10 @@ def write_pieces(directory: Path, pieces: Iterable[Mapping[str, Sequence[Any]]])
     first = next(pieces)
     schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in first])
     with (
-        whole_file(directory / "predictions.tsv") as text,
-        whole_file(directory / "predictions.parquet") as table,
+        whole_files(directory / "predictions.tsv", directory / "predictions.parquet") as (
+            text,
+            table,
+        ),
         text.open("w", encoding="utf-8", newline="") as file,
         pq.ParquetWriter(table, schema) as parquet,
     ):

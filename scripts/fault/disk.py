@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from kgscale.training.resume import newest, states
 SHIM = Path(__file__).with_name("shim.c")
 SIZE = 2 << 20
 """Bytes of the disk that gets full."""
+FULL = "a full disk"
 BLOCK = 1 << 12
 """What is left of it grows by so much."""
 
@@ -126,46 +127,65 @@ def failing(tries: int) -> list[Row]:
 
 def _failing(tries: int) -> list[Row]:
     """In a process that has the shim."""
-    arm = ctypes.CDLL(None).fault_arm
     rows = []
     for place in PLACES:
-        with tempfile.TemporaryDirectory() as temporary:
-            whole, folder = Path(temporary) / "whole", Path(temporary) / "try"
-            place.begin(whole)
-            tried = passed = 0
-            for number in range(1, tries + 1):
-                shutil.copytree(whole, folder)
+        numbers = iter(range(1, tries + 1))
 
-                def prepare(number: int = number) -> None:
-                    arm(place.text.encode(), ctypes.c_long(number))  # noqa: B023 (runs at once)
+        def once(folder: Path, place: Place, numbers: Iterator[int] = numbers) -> Outcome:
+            number, fired = next(numbers), folder / "fired"
+            given = (place.text.encode(), ctypes.c_long(number), os.fsencode(fired))
+            wrong = attempt(place, folder, lambda: ctypes.CDLL(None).fault_arm(*given))
+            return Outcome(f"write {number}", fired.exists(), wrong)
 
-                ended, wrong = attempt(place, folder, prepare)
-                shutil.rmtree(folder)
-                if ended.code == 0:
-                    break  # it writes fewer times
-                tried += 1
-                passed += not wrong
-                if wrong:
-                    print(f"{place.name}, write {number}: {'; '.join(wrong)}", file=sys.stderr)
-        rows.append(Row(f"EIO at write 1 to {tried} of the {place.name}", tried, passed, "nothing"))
+        rows.append(in_copies(place, "EIO at a write of the", tries, once))
     return rows
+
+
+@dataclass(frozen=True)
+class Outcome:
+    what: str
+    failed: bool
+    """Whether there was a failure to stand: else there are no more of them."""
+    wrong: list[str]
+
+
+def in_copies(place: Place, fault: str, tries: int, once: Callable[[Path, Place], Outcome]) -> Row:
+    """Each try in a copy of what was there before, until one meets no failure."""
+    tried = passed = 0
+    with tempfile.TemporaryDirectory() as temporary:
+        whole, folder = Path(temporary) / "whole", Path(temporary) / "try"
+        place.begin(whole)
+        for _ in range(tries):
+            disk = folder / place.disk
+            disk.mkdir(parents=True)
+            with small_disk(disk) if fault.startswith(FULL) else nullcontext():
+                shutil.copytree(whole, folder, dirs_exist_ok=True)
+                found = once(folder, place)
+            shutil.rmtree(folder)
+            if not found.failed:
+                break
+            tried += 1
+            passed += not found.wrong
+            if found.wrong:
+                print(f"{place.name}, {found.what}: {'; '.join(found.wrong)}", file=sys.stderr)
+    return Row(f"{fault} {place.name}", tried, passed, "nothing")
 
 
 def attempt(
     place: Place, folder: Path, prepare: Callable[[], object], mend: Callable[[], object] = int
-) -> tuple[Ended, list[str]]:
-    """How the program ended, and what is wrong; whether it goes on after ``mend`` too."""
+) -> list[str]:
+    """What is wrong after a failure; and if the same doesn't come to its end after ``mend``."""
     arguments = place.arguments(folder)
     before = hashes(place.earlier(folder))
     ended = run(arguments, folder / "error", prepare)
     if ended.code == 0:
-        return ended, []
+        return []  # nothing has failed, or what can be done without
     found = flaws(place, folder, before, ended)
     mend()
     again = run(arguments, folder / "error")
     if again.code:
         found.append(f"then exit code {again.code}: {again.error}")
-    return ended, found
+    return found
 
 
 def full(tries: int) -> list[Row]:
@@ -176,26 +196,16 @@ def full(tries: int) -> list[Row]:
     """
     rows = []
     for place in PLACES:
-        with tempfile.TemporaryDirectory() as temporary:
-            whole, folder = Path(temporary) / "whole", Path(temporary) / "try"
-            place.begin(whole)
-            tried = passed = 0
-            for number in range(tries):
-                disk = folder / place.disk
-                disk.mkdir(parents=True)
-                with small_disk(disk):
-                    shutil.copytree(whole, folder, dirs_exist_ok=True)
-                    ballast = disk / "ballast"
-                    prepare = partial(fill_for, place, ballast, number * BLOCK)
-                    ended, wrong = attempt(place, folder, prepare, ballast.unlink)
-                shutil.rmtree(folder)
-                if ended.code == 0:
-                    break
-                tried += 1
-                passed += not wrong
-                if wrong:
-                    print(f"{place.name}, {number} blocks: {'; '.join(wrong)}", file=sys.stderr)
-        rows.append(Row(f"a full disk of 2 MB under the {place.name}", tried, passed, "nothing"))
+        rooms = iter(range(tries))
+
+        def once(folder: Path, place: Place, rooms: Iterator[int] = rooms) -> Outcome:
+            room, ballast = next(rooms), folder / place.disk / "ballast"
+            prepare = partial(fill_for, place, ballast, room * BLOCK)
+            wrong = attempt(place, folder, prepare, ballast.unlink)
+            # Unlinked after a failure; still there if there was room enough.
+            return Outcome(f"{room} blocks", not ballast.exists(), wrong)
+
+        rows.append(in_copies(place, f"{FULL} of 2 MB under the", tries, once))
     return rows
 
 

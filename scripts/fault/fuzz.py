@@ -34,9 +34,11 @@ class Flaw(Exception):
     """A reader that did what none should."""
 
 
-def fuzzed(tries: int) -> list[Row]:
+def fuzzed(tries: int, only: str | None = None) -> list[Row]:
     rows = []
     for number, reader in enumerate(READERS):
+        if only not in (None, reader.name):
+            continue
         passed = 0
         for start in range(0, tries, CHUNK):
             passed += in_child(number, range(start, min(start + CHUNK, tries)))

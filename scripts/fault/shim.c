@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,28 +10,26 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-static const char *text;
+static char text[4096], done[4096];
 static atomic_long number, seen;
 
-void fault_arm(const char *wanted, long n) {
-  static char copy[4096];
-  strncpy(copy, wanted, sizeof copy - 1);
-  text = copy;
+/* done: a file that is made when the write has failed. */
+void fault_arm(const char *wanted, long n, const char *file) {
+  strncpy(text, wanted, sizeof text - 1);
+  strncpy(done, file, sizeof done - 1);
   number = n;
-  seen = 0;
 }
-
-long fault_seen(void) { return seen; }
 
 static int fails(int file) {
   char link[64], path[4096];
-  if (!text) return 0;
+  if (!*text) return 0;
   snprintf(link, sizeof link, "/proc/self/fd/%d", file);
   ssize_t size = readlink(link, path, sizeof path - 1);
   if (size < 0) return 0;
   path[size] = 0;
   if (!strstr(path, text)) return 0;
   if (atomic_fetch_add(&seen, 1) + 1 != number) return 0;
+  close(creat(done, 0600));
   errno = EIO;
   return 1;
 }

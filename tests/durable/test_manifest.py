@@ -39,6 +39,15 @@ def test_every_changed_byte_is_noticed(written: Path) -> None:
     check_manifest(written)
 
 
+def test_another_line_end_is_a_change(written: Path) -> None:
+    """As text, both would read the same."""
+    whole = (written / MANIFEST).read_bytes()
+    for end in (b"\r", b"\r\n"):
+        (written / MANIFEST).write_bytes(whole.replace(b"\n", end))
+        with pytest.raises(ValueError, match="has changed"):
+            check_manifest(written)
+
+
 def test_files_that_come_and_go(written: Path) -> None:
     (written / "c").write_text("")
     with pytest.raises(ValueError, match="c is not part of it"):

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from kgscale.durable import alone, places, remove_directory, whole_directory, whole_file, write_text
+from kgscale.durable import (
+    alone,
+    places,
+    remove_directory,
+    whole_directory,
+    whole_file,
+    whole_files,
+    write_text,
+)
 from kgscale.errors import ResourceError
 
 HOLD = """
@@ -48,6 +56,33 @@ def _write_half(path: Path, error: type[BaseException]) -> None:
     with whole_file(path) as temporary:
         temporary.write_text("half")
         raise error
+
+
+def _write_all(*paths: Path) -> None:
+    with whole_files(*paths) as found:
+        for file in found:
+            file.write_text("new")
+
+
+def test_several_files_are_replaced_when_all_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = (tmp_path / "x", tmp_path / "y")
+    for path in paths:
+        write_text(path, "old")
+    real, synced = places.sync, list[str]()
+
+    def second_fails(path: Path) -> None:
+        synced.append(path.name)
+        if len(synced) == 2:
+            raise OSError(5, "Input/output error")
+        real(path)
+
+    monkeypatch.setattr(places, "sync", second_fails)
+    with pytest.raises(ResourceError):
+        _write_all(*paths)
+    assert [path.read_text() for path in paths] == ["old", "old"]
+    assert names(tmp_path) == {"x", "y"}
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
