@@ -36,6 +36,13 @@ class ResourceError(KgscaleError):
     exit_code = 4
 
 
+def printable(text: str) -> str:
+    """Control characters as escapes: a name from a file must not steer the terminal."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether this is how numpy, torch or a driver says that memory has run out."""
     names = {kind.__name__ for kind in type(error).__mro__}

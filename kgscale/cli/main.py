@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kgscale.cli.conf import help_text
-from kgscale.errors import ConfigError, Interrupted, KgscaleError, out_of_memory
+from kgscale.errors import ConfigError, Interrupted, KgscaleError, out_of_memory, printable
 
 COMMANDS: Final = {
     "train": "train a model and write a run directory (the default command)",
@@ -98,12 +98,8 @@ def _explain(error: BaseException) -> tuple[int, str] | None:
 
 
 def _complain(message: str) -> None:
-    # A name in a stranger's file may hold what a terminal obeys.
-    line = "".join(
-        letter if letter.isprintable() else repr(letter)[1:-1]
-        for letter in " ".join(message.split("\n"))
-    )
-    print(f"kgscale: {line}", file=sys.stderr)
+    line = " ".join(message.split("\n"))
+    print(f"kgscale: {printable(line)}", file=sys.stderr)
 
 
 def _rank() -> int:

@@ -94,6 +94,10 @@ def check_readable(path: Path) -> None:
         raise unreadable(path, error) from error
 
 
+UNREADABLE = (OSError, pa.ArrowException, UnicodeDecodeError)
+"""What reading a damaged file raises."""
+
+
 def unreadable(path: Path, error: Exception) -> Exception:
     if isinstance(error, PermissionError):
         return ResourceError(f"{path} cannot be read: permission denied")

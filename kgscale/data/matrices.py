@@ -26,7 +26,15 @@ WIDEST = 1 << 20
 """Columns of a sparse matrix: a row of them is made dense."""
 SPARSEST = 64
 """Rows for each number of a sparse matrix, beyond 64 million: more is a claim of a damaged file."""
-_NO_ARRAY = (ValueError, TypeError, SyntaxError, TokenError, OverflowError, MemoryError)
+_NO_ARRAY = (
+    ValueError,
+    TypeError,
+    SyntaxError,
+    TokenError,
+    OverflowError,
+    MemoryError,
+    EOFError,
+)
 """What numpy raises at a header that is none."""
 SMALL = 1 << 16
 """Bytes of a file that is read at once."""
@@ -189,7 +197,7 @@ def _mapped(path: Path, file: Path) -> Array:
         large = file.stat().st_size > SMALL
         try:
             array: Array = np.load(file, mmap_mode="r" if large else None, allow_pickle=False)
-        except (*_NO_ARRAY, EOFError) as error:
+        except _NO_ARRAY as error:
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise DataError(
                 f"{path} is not a file of plain numbers ({reason}): "

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from kgscale.data.audit import Audit
-from kgscale.data.files import DataFile, unreadable
+from kgscale.data.files import UNREADABLE, DataFile, unreadable
 from kgscale.data.matrices import DenseMatrix, Place, narrow
 from kgscale.data.spool import Array, append_raw
 from kgscale.data.tables import (
@@ -104,7 +104,7 @@ def _from_parquet(file: DataFile, form: Format, width: int) -> Iterator[tuple[pa
                 numbers = narrow(block, kind, partial(_place, file, wanted, row))
                 yield keys, numbers
                 row += len(batch)
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise unreadable(file.path, error) from error
 
 

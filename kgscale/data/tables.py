@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from kgscale.data.audit import Audit
-from kgscale.data.files import DataFile, unreadable
+from kgscale.data.files import UNREADABLE, DataFile, unreadable
 from kgscale.data.scan import NO_QUOTE, Layout, scan
 from kgscale.errors import ConfigError, DataError
 
@@ -79,7 +79,7 @@ def read_rows(
     reader = _parquet_rows if file.is_parquet else _text_rows
     try:
         yield from reader(file, form, audit, width, optional)
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise unreadable(file.path, error) from error
 
 
@@ -93,7 +93,7 @@ def count_columns(file: DataFile, form: Format) -> int:
                 return len(table.schema_arrow.names)
         with file.open() as stream:
             start = stream.read(BLOCK).removeprefix(BOM)
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise unreadable(file.path, error) from error
     return len(_fields(start, file.delimiter(form.delimiter), form.quote)[0])
 

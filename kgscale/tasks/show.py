@@ -14,6 +14,7 @@ from rich.table import Table
 
 from kgscale.data.audit import Tell, silent
 from kgscale.data.source import SPLITS
+from kgscale.errors import printable
 from kgscale.graph.store import REJECTED, GraphStore
 from kgscale.inference.evaluate import RankReport
 from kgscale.metrics import word
@@ -338,13 +339,6 @@ def _named(columns: Mapping[str, Sequence[Any]], kind: str, row: int) -> str:
 def short(text: str) -> str:
     """Printable, and cut where a name would fill the terminal; files have it whole."""
     return printable(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
-
-
-def printable(text: str) -> str:
-    """Control characters as escapes: a name from a file must not steer the terminal."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
 
 
 def size(count: int | float) -> str:

@@ -66,6 +66,15 @@ def wait(child: int) -> int:
         time.sleep(0.01)
 
 
+def settings(folder: Path, data: Path | None = None, *, epochs: int = 1) -> list[str]:
+    """A small training within a folder."""
+    return [
+        *(f"root={folder / 'runs'}", f"store.root={folder / 'stores'}", *SMALL),
+        *("data=triples", f"data.path={data or triples(folder / 'data')}"),
+        f"trainer.max_epochs={epochs}",
+    ]
+
+
 def triples(folder: Path, *, seed: int = 0, count: int = 400) -> Path:
     draw = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from fault.child import SMALL, Ended, must, run, the_run, triples
+from fault.child import Ended, must, run, settings, the_run, triples
 from fault.row import Row
 from kgscale.durable import check_manifest, places
 from kgscale.graph.store import GraphStore
@@ -45,9 +45,7 @@ class Place:
 
     def begin(self, folder: Path) -> list[str]:
         """What was there before, and how to write more."""
-        common = [f"root={folder / 'runs'}", f"store.root={folder / 'stores'}", *SMALL]
-        first = ["data=triples", f"data.path={triples(folder / 'data')}", "trainer.max_epochs=1"]
-        must(run([*common, *first, "trainer.save_steps=20"], folder / "error"))
+        must(run([*settings(folder), "trainer.save_steps=20"], folder / "error"))
         triples(folder / "other", seed=1)
         return self.arguments(folder)
 
@@ -57,8 +55,7 @@ def longer(folder: Path) -> list[str]:
 
 
 def other(folder: Path) -> list[str]:
-    common = [f"root={folder / 'runs'}", f"store.root={folder / 'stores'}", *SMALL]
-    return [*common, "data=triples", f"data.path={folder / 'other'}", "trainer.max_epochs=1"]
+    return settings(folder, folder / "other")
 
 
 def newest_state(folder: Path) -> list[Path]:

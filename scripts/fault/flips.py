@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fault.child import SMALL, must, run, the_run, triples
+from fault.child import must, run, settings, the_run
 from fault.row import Row
 from kgscale.errors import DataError
 from kgscale.graph.integrity import RECORD
@@ -59,13 +59,7 @@ def flipped(tries: int) -> list[Row]:
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        own = ["data=triples", f"data.path={triples(folder / 'data')}", "trainer.max_epochs=1"]
-        must(
-            run(
-                [f"root={folder / 'runs'}", f"store.root={folder / 'stores'}", *SMALL, *own],
-                folder / "error",
-            )
-        )
+        must(run(settings(folder), folder / "error"))
         partition(GraphStore.open(the_store(folder)), parts=2, method="ldg")
         for kept in KEPT:
             whole = kept.path(folder)
@@ -75,15 +69,8 @@ def flipped(tries: int) -> list[Row]:
                     for file in sorted(path for path in whole.rglob("*") if path.is_file())
                     for at in places(file.stat().st_size, tries, draw)
                 ]
-                time = "kept" if unseen else "changed"
-                rows.append(
-                    Row(
-                        f"a byte of a {kept.name}, its time {time}",
-                        len(found),
-                        sum(found),
-                        "nothing",
-                    )
-                )
+                fault = f"a byte of a {kept.name}, its time {'kept' if unseen else 'changed'}"
+                rows.append(Row(fault, len(found), sum(found), "nothing"))
     return rows
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fault.child import LIMIT, SMALL, start, triples
+from fault.child import LIMIT, settings, start
 from fault.row import Row
 from kgscale.training.module import GraphModule
 from kgscale.training.resume import newest
@@ -47,12 +47,7 @@ def killed(tries: int) -> list[Row]:
     resumed = worst = 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        data = triples(folder / "data")
-        own = [
-            "data=triples", f"data.path={data}", f"root={folder / 'runs'}",
-            f"store.root={folder / 'stores'}", *SMALL,
-            "trainer.max_epochs=3", f"trainer.save_steps={INTERVAL}",
-        ]  # fmt: skip
+        own = [*settings(folder, epochs=3), f"trainer.save_steps={INTERVAL}"]
         again = ["resume=latest", f"root={folder / 'runs'}"]
         steps, begun = folder / "steps", False
         for _ in range(tries):

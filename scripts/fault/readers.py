@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import scipy.sparse
 import torch
 
-from fault.child import SMALL, must, run, the_run, triples
+from fault.child import must, run, settings, the_run
 from kgscale.cli.resume import resumed
 from kgscale.data import hpo
 from kgscale.data.audit import Audit
@@ -168,9 +168,7 @@ def resume(path: Path) -> None:
 def finished() -> Path:
     """A run directory with a state and a model."""
     folder = Path(tempfile.mkdtemp(prefix="kgscale-fuzz-"))
-    own = ["data=triples", f"data.path={triples(folder / 'data')}", "trainer.max_epochs=1"]
-    roots = [f"root={folder / 'runs'}", f"store.root={folder / 'stores'}"]
-    must(run([*roots, *SMALL, *own], folder / "error"))
+    must(run(settings(folder), folder / "error"))
     return the_run(folder)
 
 

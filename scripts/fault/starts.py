@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fault.child import SMALL, start, triples, wait
+from fault.child import settings, start, triples, wait
 from fault.row import Row
 from kgscale.data.triples import TripleFiles
 from kgscale.durable import MANIFEST, file_hash
@@ -24,10 +24,7 @@ def same_second(tries: int) -> list[Row]:
     """Two trainings that begin together, again and again: a directory each."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        own = [
-            "data=triples", f"data.path={triples(folder / 'data')}", f"root={folder / 'runs'}",
-            f"store.root={folder / 'stores'}", *SMALL, "trainer.max_epochs=1",
-        ]  # fmt: skip
+        own = settings(folder)
         passed = 0
         for number in range(tries):
             pair = [start(own, folder / f"error-{at}") for at in range(2)]
