@@ -135,7 +135,7 @@ def read_hpo(path: Path) -> None:
     files = [path if name == path.name else path.with_name(name) for name in hpo.FILES]
     for file in files:
         if file != path:
-            file.write_bytes(embedded(file.name))
+            file.write_bytes(HPO[file.name])
     before = hpo._paths
     hpo._paths = lambda: tuple(files)
     try:
@@ -226,14 +226,36 @@ def legacy(value: Any) -> bytes:
     return saved(lambda file: torch.save(value, file, _use_new_zipfile_serialization=False))
 
 
-@cache
-def embedded(name: str) -> bytes:
-    """The beginning of a file of the embedded graph."""
-    (path,) = (path for path in hpo._paths() if path.name == name)
-    with path.open("rb") as lines:
-        return b"".join(line for line, _ in zip(lines, range(60), strict=False))
+# The three files of the embedded graph in small: their package may not be installed.
+HPO = {
+    "hp.obo": b"""format-version: 1.2
+data-version: hp/releases/2025-01-16
 
+[Term]
+id: HP:0000118
+name: Phenotypic abnormality
 
+[Term]
+id: HP:0001250
+name: Seizure
+is_a: HP:0000118 ! Phenotypic abnormality
+
+[Typedef]
+id: part_of
+name: part of
+""",
+    "phenotype.hpoa": b"""#version: 2025-01-16
+database_id\tdisease_name\tqualifier\thpo_id\treference\tevidence\tonset\tfrequency\tsex\t\
+modifier\taspect\tbiocuration
+OMIM:1\tA fever\t\tHP:0001250\tPMID:1\tPCS\t\t1/2\t\t\tP\tx
+OMIM:1\tA fever\tNOT\tHP:0000118\tPMID:1\tPCS\t\t\t\t\tP\tx
+OMIM:2\tB\t\tHP:0001250\tPMID:2\tTAS\tHP:3\t\t\t\tC\tx
+""",
+    "genes_to_phenotype.txt": b"""ncbi_gene_id\tgene_symbol\thpo_id\thpo_name\tfrequency\tdisease_id
+10\tNAT2\tHP:0001250\tSeizure\t-\tOMIM:1
+16\t-\tHP:0001250\tSeizure\t3/3\tOMIM:2
+""",
+}
 NT = b"""<http://x/a> <http://x/r> <http://x/b> .
 <http://x/a> <http://www.w3.org/2000/01/rdf-schema#label> "A"@en .
 _:b0 <http://x/r> <http://x/a> .
@@ -275,8 +297,8 @@ def _texts() -> Iterator[Reader]:
     yield Reader("labels.tsv", lambda: LABELS, read_node_labels, lines=True)
     for name, content in {"nt": NT, "nq": NT, "ttl": TTL, "trig": TTL, "rdf": XML}.items():
         yield Reader(f"x.{name}", partial(bytes, content), read_rdf)
-    for name in hpo.FILES:
-        yield Reader(name, partial(embedded, name), read_hpo)
+    for name, content in HPO.items():
+        yield Reader(name, partial(bytes, content), read_hpo)
 
 
 def _numbers() -> Iterator[Reader]:
