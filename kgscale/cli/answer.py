@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 from rich.table import Table
 
+from kgscale.cli.compose import from_yaml
 from kgscale.errors import ConfigError
-from kgscale.inference.official import check_evaluator
+from kgscale.inference.official import LSC, check_evaluator
 from kgscale.tasks import show
-from kgscale.tasks.directory import check_writable, write_json, write_predictions
-from kgscale.tasks.leaderboard import fields, run_directories, write_submissions
+from kgscale.tasks.directory import CONFIG, check_writable, write_json, write_predictions
+from kgscale.tasks.leaderboard import best_run, fields, run_directories, write_submissions
 from kgscale.tasks.runs import LinkRun, NodeRun, PathRun, Run, open_run
 from kgscale.tasks.schema import MIB, at_least, from_settings
 
@@ -92,7 +93,8 @@ def leaderboard(settings: Mapping[str, Any]) -> int:
     asked = from_settings("", LeaderboardSettings, settings)
     assert asked.runs is not None
     runs = run_directories([asked.runs] if isinstance(asked.runs, str) else asked.runs)
-    found, console = fields(runs, method=asked.method), show.console()
+    recipes = [from_yaml(run / CONFIG) for run in runs]
+    found, console = fields(runs, method=asked.method, settings=recipes), show.console()
     directory = Path(asked.output).expanduser()
     check_writable(directory, "choose another with output=DIR")
     console.print(show.form(found))
@@ -100,8 +102,11 @@ def leaderboard(settings: Mapping[str, Any]) -> int:
         show.sentence(console, f"note: {note}")
     write_json(directory / "leaderboard.json", found)
     show.sentence(console, f"written: {directory / 'leaderboard.json'}")
-    if found["test"] is None:
-        for file in write_submissions(open_run(runs[0], memory=asked.memory * MIB), directory):
+    if found["dataset"] in LSC:
+        best = best_run(runs)
+        if len(runs) > 1:
+            show.sentence(console, f"the answers are those of {best}, the best in validation")
+        for file in write_submissions(open_run(best, memory=asked.memory * MIB), directory):
             show.sentence(console, f"written: {file}")
     return 0
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from kgscale.data.source import SPLITS
 from kgscale.graph.labels import UNLABELLED, NodeLabels
 from kgscale.graph.store import GraphStore
+from kgscale.inference.embed import Embedder
 from kgscale.metrics.classification import (
     average_precision,
     multi_label_sums,
@@ -23,40 +24,31 @@ from kgscale.metrics.given import mean_roc_auc
 from kgscale.models.heads import ClassificationHead
 from kgscale.types import EntityVectors
 
+PIECE: Final = 1 << 16
+"""Entities of a piece of a file."""
 ROWS: Final = 8192
 """Entities of a product; fixed, since a product of another height may round differently."""
 
 
 @torch.no_grad()
 def logits_of(
-    vectors: EntityVectors, head: ClassificationHead, node: Int64[Tensor, " node"]
+    vectors: EntityVectors, head: ClassificationHead
 ) -> Iterator[Float[Tensor, "row class"]]:
-    """Logits of some entities, ``ROWS`` at a time."""
-    training = head.training
+    """Logits of entities by their vectors, ``ROWS`` at a time."""
+    training, device = head.training, next(head.parameters()).device
     head.eval()
-    for part in torch.split(node, ROWS):
-        yield head(vectors[part.to(vectors.device)]).cpu()
+    for part in torch.split(vectors, ROWS):
+        yield head(part.to(device)).cpu()
     head.train(training)
-
-
-def evaluate_nodes(
-    vectors: EntityVectors,
-    head: ClassificationHead,
-    node: Int64[Tensor, " node"],
-    label: Int64[Tensor, " node"] | Float[Tensor, "node class"],
-) -> dict[str, float]:
-    """Accuracy, micro and macro F1; with several classes, average precision and ROC-AUC too."""
-    if not len(node):
-        return {}
-    logits = torch.cat(list(logits_of(vectors, head, node)))
-    return class_metrics(logits, label)
 
 
 def class_metrics(
     logits: Float[Tensor, "node class"],
     label: Int64[Tensor, " node"] | Float[Tensor, "node class"],
 ) -> dict[str, float]:
-    """The metrics of given logits."""
+    """Accuracy, micro and macro F1; with several classes, average precision and ROC-AUC too."""
+    if not len(logits):
+        return {}
     if label.ndim == 1:
         return summarize_classes(single_label_sums(logits, label))
     found = summarize_classes(multi_label_sums(logits, label))
@@ -82,18 +74,19 @@ class Labeller:
     """Classes of entities by name, each with its probability.
 
     Args:
-        vectors: of the whole graph.
+        embedder: makes their vectors.
         labels: given ones, to mark what is known.
     """
 
     def __init__(
         self,
-        vectors: EntityVectors,
+        embedder: Embedder,
         head: ClassificationHead,
         labels: NodeLabels,
         store: GraphStore,
     ) -> None:
-        self.vectors, self.head, self.labels, self.store = vectors, head, labels, store
+        self.embedder, self.head, self.labels, self.store = embedder, head, labels, store
+        self._split: dict[str, Float[Tensor, "node class"]] = {}
 
     @cached_property
     def entities(self) -> Int64[Tensor, " entity"]:
@@ -106,10 +99,29 @@ class Labeller:
         ]
         return torch.cat(ranges)
 
+    def logits(self, node: Int64[Tensor, " node"]) -> Float[Tensor, "node class"]:
+        parts = logits_of(self.embedder.some(node), self.head)
+        return torch.cat([torch.empty(0, len(self.labels.names)), *parts])
+
+    def of_split(self, split: str) -> Float[Tensor, "node class"]:
+        """Logits of the labelled entities of a split, which several measures look at."""
+        if split not in self._split:
+            self._split[split] = self.logits(self.labels.of(split)[0])
+        return self._split[split]
+
+    def evaluate(self, split: str) -> dict[str, float]:
+        """Of a split, see :func:`class_metrics`."""
+        return class_metrics(self.of_split(split), self.labels.of(split)[1])
+
     def probabilities(self, node: Int64[Tensor, " node"]) -> Float[Tensor, "node class"]:
-        parts = logits_of(self.vectors, self.head, node)
-        logits = torch.cat([torch.empty(0, len(self.labels.names)), *parts])
+        logits = self.logits(node)
         return logits.sigmoid() if self.labels.multi else logits.softmax(dim=1)
+
+    def every_answer(self) -> Iterator[dict[str, list[Any]]]:
+        """Columns of the best class of every entity that may have one, some rows at a time."""
+        _ = self.embedder.every  # once for all pieces
+        for part in torch.split(self.entities, PIECE):
+            yield self.answers(part)
 
     def answers(self, node: Int64[Tensor, " node"], *, k: int = 1) -> dict[str, list[Any]]:
         """Columns of the ``k`` best classes of each entity, best first."""
@@ -139,6 +151,7 @@ class Labeller:
         for code in (UNLABELLED, SPLITS.index("test")):
             node = self.entities[split == code]
             if len(node):
+                _ = self.embedder.every  # once for all pieces
                 best = [self.probabilities(part).amax(dim=1) for part in torch.split(node, ROWS)]
                 order = torch.cat(best).argsort(descending=True, stable=True)
                 return self.answers(node[order[:count]])

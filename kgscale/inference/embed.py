@@ -1,20 +1,22 @@
-"""Layer-wise full-graph inference: every entity's vector, from all its edges, in bounded memory."""
+"""Layer-wise inference: the vectors of all entities or of some, from all edges that they need."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from kgscale.batch import Block, Given
 from kgscale.graph.adjacency import Adjacency
+from kgscale.kernels.sample import sample_neighbors
 from kgscale.models.encoders.precomputed import MapEncoder, only_features
-from kgscale.models.inputs import EntityInput
 from kgscale.models.link import LinkModel
 from kgscale.models.node import NodeModel
 from kgscale.types import EntityVectors, RelationVectors, Vectors
@@ -28,7 +30,20 @@ class GraphVectors:
     """What the decoder needs of a graph: a vector per entity and per (reciprocal) relation."""
 
     entity: EntityVectors
+    """On the relations' device, or on the host where they are too many for it."""
     relation: RelationVectors
+
+    @property
+    def device(self) -> torch.device:
+        """Where scores are computed."""
+        return self.relation.device
+
+    def rows(self, entity_id: Int64[Tensor, "*asked"]) -> Float[Tensor, "*asked dim"]:
+        """The vectors of some entities, where scores are computed."""
+        return self.entity[entity_id.to(self.entity.device)].to(self.device)
+
+    def of(self, relation: Int64[Tensor, " query"]) -> Float[Tensor, "query relation_dim"]:
+        return self.relation[relation.to(self.device)]
 
 
 Features = Callable[[Int64[Tensor, " entity"]], Given]
@@ -39,7 +54,161 @@ def no_features(entity_id: Int64[Tensor, " entity"]) -> Given:
     return ()
 
 
-@torch.no_grad()
+@dataclass(frozen=True, kw_only=True)
+class Embedder:
+    """Makes vectors of a model as it stands.
+
+    Args:
+        memory: bytes that two layers of all vectors may take. An accelerator may spend half of
+            what it has left. Vectors beyond that live in an unnamed temporary file of the host.
+        features: given ones, of a model that reads them.
+    """
+
+    model: LinkModel | NodeModel
+    graph: Adjacency
+    memory: int
+    features: Features = no_features
+
+    @property
+    def rows(self) -> int:
+        return self.graph.indptr.shape[0] - 1
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.encoder.relation.device
+
+    @property
+    def layers(self) -> int:
+        return self.model.encoder.num_layers
+
+    @cached_property
+    def every(self) -> GraphVectors:
+        """Of all entities, layer by layer, a block of rows at a time."""
+        with self._inference():
+            last = self.model.encoder.relations()[-1]
+            if isinstance(self.model, LinkModel):
+                last = self.model.decoder.relations(last)
+            return GraphVectors(entity=self._every(), relation=last.detach())
+
+    def some(self, entity_id: Int64[Tensor, " entity"]) -> EntityVectors:
+        """Of some entities; where all would be too many, from what these read alone."""
+        whole = self.fits and not isinstance(self.model.encoder, MapEncoder)
+        if whole or "every" in self.__dict__:
+            entity = self.every.entity
+            return entity[entity_id.to(entity.device)]
+        with self._inference():
+            asked, place = torch.unique(entity_id, return_inverse=True)
+            found = self._gathered(asked)
+            return found[place.to(found.device)]
+
+    @property
+    def fits(self) -> bool:
+        """Whether two layers of all vectors find room beside the model."""
+        return fits(2 * self.rows, self.model.encoder.dim, self.device, self.memory)
+
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        training = self.model.training
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.model.train(training)
+
+    def _every(self) -> EntityVectors:
+        encoder, inputs = self.model.encoder, self.model.inputs
+        if self.layers and not self.fits and self.device.type != "cpu":
+            return self._gathered(torch.arange(self.rows))
+        if inputs.is_table and not isinstance(encoder, MapEncoder):
+            assert inputs.table is not None
+            x = inputs.table.weight.detach()
+        else:
+            x = self._brought(torch.arange(self.rows))
+        relations = encoder.relations()
+        for index in range(self.layers):
+            out = self._matrix(self.rows)
+            for block in row_blocks(self.graph, self.device):
+                out[block.start : block.start + block.num_targets] = encoder.layer(
+                    index, x, relations[index], block
+                )
+            x = out
+        return x
+
+    def _gathered(self, entity_id: Int64[Tensor, " entity"]) -> EntityVectors:
+        """Layer by layer too, but a block's inputs are copied from where they are, and no row is
+        made that nobody reads. Ids are ascending."""
+        if not self.layers:
+            return self._brought(entity_id)
+        relations, needed = self.model.encoder.relations(), self._needed(entity_id)
+        before: EntityVectors | None = None
+        for index, rows in enumerate(needed):
+            out = self._matrix(len(rows))
+            for first in range(0, len(rows), ROWS):
+                read, block = self._block(rows[first : first + ROWS])
+                x = (
+                    self._rows(read)
+                    if before is None
+                    else before[torch.searchsorted(needed[index - 1], read).to(before.device)]
+                )
+                out[first : first + block.num_targets] = self.model.encoder.layer(
+                    index, x.to(self.device), relations[index], block
+                )
+            before = out
+        assert before is not None
+        return before
+
+    def _needed(self, entity_id: Int64[Tensor, " entity"]) -> list[Int64[Tensor, " row"]]:
+        """What of each layer's output the next one reads, ascending."""
+        needed = [entity_id]
+        for _ in range(self.layers - 1):
+            marked = torch.zeros(self.rows, dtype=torch.bool)
+            for part in torch.split(needed[0], ROWS):
+                marked[self._block(part)[0]] = True
+            needed.insert(0, marked.nonzero()[:, 0])
+        return needed
+
+    def _block(self, targets: Int64[Tensor, " target"]) -> tuple[Int64[Tensor, " input"], Block]:
+        """Some rows with all their in-edges, and the entities that they read, these first."""
+        graph = self.graph
+        found = sample_neighbors(
+            graph.indptr, graph.source, graph.relation, targets, [-1], seed=0, with_edge=False
+        )
+        block = Block(
+            indptr=found.indptr[: len(targets) + 1],
+            source=found.source,
+            relation=found.relation,
+            degree=graph.degree(found.entity_id),
+        )
+        return found.entity_id, block.to(self.device)
+
+    def _brought(self, entity_id: Int64[Tensor, " entity"]) -> EntityVectors:
+        """The rows of entities, made a block at a time."""
+        x = self._matrix(len(entity_id))
+        for first in range(0, len(entity_id), ROWS):
+            part = entity_id[first : first + ROWS]
+            x[first : first + len(part)] = self._rows(part)
+        return x
+
+    def _rows(self, entity_id: Int64[Tensor, " entity"]) -> Vectors:
+        """What entities bring to the first layer, or all that an encoder makes of rows alone."""
+        encoder, inputs = self.model.encoder, self.model.inputs
+        given = tuple(part.to(self.device) for part in self.features(entity_id))
+        number = entity_id.to(self.device)
+        if isinstance(encoder, MapEncoder):
+            return encoder.rows(inputs(number), only_features(given))
+        return inputs(number, given)  # type: ignore[no-any-return]
+
+    def _matrix(self, rows: int) -> Vectors:
+        dim, device = self.model.encoder.dim, self.device
+        if fits(2 * rows, dim, device, self.memory):
+            return torch.empty(rows, dim, device=device)
+        size = rows * dim
+        with tempfile.NamedTemporaryFile(prefix="kgscale-") as file:
+            flat = torch.from_file(file.name, shared=True, size=size, dtype=torch.float32)
+        return flat.view(rows, dim)
+
+
 def embed_graph(
     model: LinkModel | NodeModel,
     graph: Adjacency,
@@ -47,78 +216,15 @@ def embed_graph(
     memory: int,
     features: Features = no_features,
 ) -> GraphVectors:
-    """Vectors of all entities, layer by layer, a block of rows at a time.
-
-    Needs the vectors of two layers at a time; where those exceed ``memory`` (bytes) on a CPU,
-    they live in an unnamed temporary file instead.
-    """
-    training = model.training
-    model.eval()
-    relations = model.encoder.relations()
-    device = model.encoder.relation.device
-    rows = graph.indptr.shape[0] - 1
-    if isinstance(model.encoder, MapEncoder):
-        x = _matrix(rows, model.encoder.dim, device, memory)
-        for entity_id in torch.split(torch.arange(rows), ROWS):
-            x[entity_id[0] : entity_id[-1] + 1] = _mapped(model, entity_id, features)
-    else:
-        x = _inputs(model.inputs, rows, features, device, memory)
-    for index in range(model.encoder.num_layers):
-        out = _matrix(x.shape[0], model.encoder.dim, device, memory)
-        for block in row_blocks(graph, device):
-            out[block.start : block.start + block.num_targets] = model.encoder.layer(
-                index, x, relations[index], block
-            )
-        x = out
-    last = relations[-1]
-    if isinstance(model, LinkModel):
-        last = model.decoder.relations(last)
-    model.train(training)
-    return GraphVectors(entity=x, relation=last.detach())
+    """Vectors of all entities and relations, see :class:`Embedder`."""
+    return Embedder(model=model, graph=graph, memory=memory, features=features).every
 
 
-@torch.no_grad()
-def embed_some(
-    model: LinkModel | NodeModel,
-    graph: Adjacency,
-    entity_id: Int64[Tensor, " entity"],
-    *,
-    memory: int,
-    features: Features = no_features,
-) -> EntityVectors:
-    """Vectors of some entities: by these alone where the encoder reads rows and no edges."""
-    if not isinstance(model.encoder, MapEncoder):
-        every = embed_graph(model, graph, memory=memory, features=features).entity
-        return every[entity_id.to(every.device)]
-    training = model.training
-    model.eval()
-    found = [_mapped(model, part, features) for part in torch.split(entity_id, ROWS)]
-    model.train(training)
-    return torch.cat(found)
-
-
-def _inputs(
-    inputs: EntityInput, rows: int, features: Features, device: torch.device, memory: int
-) -> Vectors:
-    """What every entity brings to the first layer."""
-    if inputs.is_table:
-        assert inputs.table is not None
-        return inputs.table.weight.detach()
-    x = _matrix(rows, inputs.dim, device, memory)
-    for entity_id in torch.split(torch.arange(rows), ROWS):
-        given = tuple(part.to(device) for part in features(entity_id))
-        x[entity_id[0] : entity_id[-1] + 1] = inputs(entity_id.to(device), given)
-    return x
-
-
-def _mapped(
-    model: LinkModel | NodeModel, entity_id: Int64[Tensor, " entity"], features: Features
-) -> Vectors:
-    """The vectors of an encoder that reads rows alone."""
-    assert isinstance(model.encoder, MapEncoder)
-    device = model.encoder.relation.device
-    given = only_features(tuple(part.to(device) for part in features(entity_id)))
-    return model.encoder.rows(model.inputs(entity_id.to(device)), given)
+def fits(rows: int, dim: int, device: torch.device, memory: int) -> bool:
+    """Whether so many vectors find room where the model is."""
+    if device.type == "cuda":
+        memory = max(memory, torch.cuda.mem_get_info(device)[0] // 2)
+    return 4 * rows * dim <= memory
 
 
 def row_blocks(graph: Adjacency, device: torch.device) -> Iterator[Block]:
@@ -134,12 +240,3 @@ def row_blocks(graph: Adjacency, device: torch.device) -> Iterator[Block]:
             start=start,
             degree=degree,
         )
-
-
-def _matrix(rows: int, dim: int, device: torch.device, memory: int) -> Vectors:
-    size = rows * dim
-    if device.type != "cpu" or 2 * 4 * size <= memory:
-        return torch.empty(rows, dim, device=device)
-    with tempfile.NamedTemporaryFile(prefix="kgscale-") as file:
-        flat = torch.from_file(file.name, shared=True, size=size, dtype=torch.float32)
-    return flat.view(rows, dim)

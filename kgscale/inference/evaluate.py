@@ -149,10 +149,8 @@ def model_ranker(
         return thrift(lambda memory: within(queries, memory))
 
     def within(queries: RankQueries, memory: int) -> RankCounts:
-        device = vectors.entity.device
-        question = decoder.query(
-            vectors.entity[queries.head.to(device)], vectors.relation[queries.relation.to(device)]
-        )
+        device = vectors.device
+        question = decoder.query(vectors.rows(queries.head), vectors.of(queries.relation))
         indptr, tails = known.tails(queries.head, queries.relation)
         better, tied = rank_all(
             question,

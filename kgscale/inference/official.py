@@ -18,7 +18,7 @@ from kgscale.errors import ConfigError
 from kgscale.graph.asked import Questions
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.store import GraphStore
-from kgscale.inference.classify import Labeller, logits_of
+from kgscale.inference.classify import Labeller
 from kgscale.inference.embed import GraphVectors
 from kgscale.metrics.given import candidate_counts, hits_among, reciprocal_rank, roc_auc
 from kgscale.models.decoders import Decoder
@@ -92,8 +92,8 @@ def official_nodes(labeller: Labeller, split: str) -> dict[str, float]:
     node, label = labeller.labels.of(split)
     if labeller.store.benchmark is None or not len(node):
         return {}
-    logits = torch.cat(list(logits_of(labeller.vectors, labeller.head, node)))
-    return measure_nodes(labeller.store.benchmark, logits, label, labeller.labels.names)
+    logits, names = labeller.of_split(split), labeller.labels.names
+    return measure_nodes(labeller.store.benchmark, logits, label, names)
 
 
 def measure_links(
@@ -228,8 +228,8 @@ def _scores(
     vectors: GraphVectors,
     decoder: Decoder,
 ) -> Float[Tensor, "question candidate"]:
-    question = decoder.query(vectors.entity[head.long()], vectors.relation[relation.long()])
-    return decoder.compare_own(question, vectors.entity[candidate.long()]).cpu()
+    question = decoder.query(vectors.rows(head.long()), vectors.of(relation.long()))
+    return decoder.compare_own(question, vectors.rows(candidate.long())).cpu()
 
 
 @torch.no_grad()
@@ -249,13 +249,14 @@ def best_tails(
     parts = [torch.empty(0, count, dtype=torch.int64)]
     for first in range(0, len(head), ROWS):
         asked = slice(first, first + ROWS)
-        question = decoder.query(entity[head[asked]], vectors.relation[relation[asked]])
+        question = decoder.query(vectors.rows(head[asked]), vectors.of(relation[asked]))
         indptr, known = train.tails(head[asked], relation[asked])
         row = torch.arange(len(question)).repeat_interleave(indptr.diff())
         score = torch.full((len(question), 0), 0.0)
         place = torch.empty(len(question), 0, dtype=torch.int64)
         for start in range(0, len(entity), columns):
-            scores = decoder.compare(question, entity[start : start + columns]).cpu()
+            candidate = entity[start : start + columns].to(vectors.device)
+            scores = decoder.compare(question, candidate).cpu()
             inside = (known >= start) & (known < start + columns)
             scores[row[inside], known[inside] - start] = -torch.inf
             here = torch.arange(start, start + scores.shape[1]).expand(len(question), -1)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import torch
 from jaxtyping import Float, Int64
@@ -16,6 +17,9 @@ from kgscale.graph.store import GraphStore
 from kgscale.inference.classes import EntityClasses
 from kgscale.inference.embed import GraphVectors
 from kgscale.models.decoders import Decoder
+
+CANDIDATES: Final = 1 << 20
+"""Vectors copied at a time to where scores are computed, if they aren't there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,11 +171,13 @@ class VectorPredictor(Predictor):
         self, entity: Int64[Tensor, " query"], relation: Int64[Tensor, " query"]
     ) -> Float[Tensor, "query entity"]:
         """Of all entities; ``relation`` may be reciprocal."""
-        device = self.vectors.entity.device
-        question = self.decoder.query(
-            self.vectors.entity[entity.to(device)], self.vectors.relation[relation.to(device)]
-        )
-        return self.decoder.compare(question, self.vectors.entity).cpu()
+        vectors = self.vectors
+        question = self.decoder.query(vectors.rows(entity), vectors.of(relation))
+        scores = [
+            self.decoder.compare(question, part.to(vectors.device)).cpu()
+            for part in torch.split(vectors.entity, CANDIDATES)
+        ]
+        return torch.cat(scores, dim=1)
 
 
 def _sample(total: int, count: int, generator: torch.Generator) -> Int64[Tensor, " chosen"]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,8 +13,7 @@ import torch
 
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.known import KnownFacts
-from kgscale.inference.classify import logits_of
-from kgscale.inference.official import best_tails, evaluator
+from kgscale.inference.official import LSC, best_tails, evaluator
 from kgscale.tasks.runs import LinkRun, NodeRun, PathRun, Run
 
 RUNS: Final = 10
@@ -21,6 +21,9 @@ RUNS: Final = 10
 HIDDEN: Final = ("test-dev", "test-challenge")
 MAIN: Final = ("mrr", "mrr@10", "acc", "rocauc", "hits@20", "hits@50", "hits@100")
 """Metrics of leaderboards; a benchmark's measure has one of them."""
+FREE: Final = ("seed", "root", "store.", "data.path", "data.download", "predictions.")
+"""Settings that runs of one recipe may differ in, beside those of the trainer that say how fast."""
+SPEED: Final = ("threads", "workers", "ahead", "memory", "save_minutes", "save_steps")
 
 
 def run_directories(given: Sequence[str]) -> list[Path]:
@@ -35,8 +38,21 @@ def run_directories(given: Sequence[str]) -> list[Path]:
     return found
 
 
-def fields(directories: Sequence[Path], *, method: str | None) -> dict[str, Any]:
-    """The form's fields, and what it would be refused for, in ``notes``."""
+def fields(
+    directories: Sequence[Path],
+    *,
+    method: str | None,
+    settings: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """The form's fields, and what it would be refused for, in ``notes``.
+
+    Args:
+        settings: those of the runs, where they are to be compared.
+
+    Raises:
+        ConfigError: runs of several benchmarks, or not measured by OGB's Evaluator.
+        DataError: a file of a run is damaged.
+    """
     results = [_results(directory) for directory in directories]
     names = {found["metrics"]["official"]["benchmark"] for found in results}
     if len(names) > 1:
@@ -58,18 +74,61 @@ def fields(directories: Sequence[Path], *, method: str | None) -> dict[str, Any]
         "evaluator": f"ogb {official[0]['ogb']}",
         "revision": first["revision"],
         "commands": commands,
-        "notes": _notes(results),
+        "notes": [*_notes(results), *_unlike(settings)],
     }
 
 
+def best_run(directories: Sequence[Path]) -> Path:
+    """That with the best validation, the first of equals."""
+    official = [_results(directory)["metrics"]["official"]["valid"] for directory in directories]
+    metric = next(name for name in MAIN if name in official[0])
+    return max(zip(directories, official, strict=True), key=lambda run: float(run[1][metric]))[0]
+
+
 def _results(directory: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((directory / "results.json").read_text(encoding="utf-8"))
-    if "official" not in found["metrics"]:
+    path = directory / "results.json"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        official = found["metrics"].get("official")
+        known = official is None or {"valid", "benchmark", "ogb"} <= official.keys()
+        if not (known and {"seed", "parameters", "revision"} <= found.keys()):
+            raise ValueError("it lacks what a finished run has")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(
+            f"{path} is damaged ({error}): leave {directory} out, or train it again"
+        ) from error
+    if official is None:
         raise ConfigError(
             f"{directory} was not measured by OGB's Evaluator: train on a benchmark (data=ogbl_…)"
             " with evaluation.official=true, and let it finish"
         )
     return found
+
+
+def _unlike(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A note for each setting that the runs of one recipe should not differ in."""
+    values: defaultdict[str, set[str]] = defaultdict(set)
+    flat = [dict(_leaves(one)) for one in settings]
+    names = sorted({name for one in flat for name in one if not _is_free(name)})
+    for name in names:
+        values[name] = {str(one.get(name)) for one in flat}
+    return [
+        f"the runs differ in {name} ({', '.join(sorted(found))}): they are not of one recipe"
+        for name, found in values.items()
+        if len(found) > 1
+    ]
+
+
+def _is_free(name: str) -> bool:
+    return name.startswith(FREE) or name in {f"trainer.{key}" for key in SPEED}
+
+
+def _leaves(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
 
 
 def _command(directory: Path) -> str:
@@ -105,6 +164,17 @@ def _notes(results: Sequence[dict[str, Any]]) -> list[str]:
         notes.append("the runs are of different commits")
     if any(found["revision"] is None for found in results):
         notes.append("the commit is unknown: run from a clone")
+    if any(str(found["revision"]).endswith("-dirty") for found in results):
+        notes.append("some runs were of a changed clone (-dirty): nobody else has that program")
+    if any(found.get("hardware") != results[0].get("hardware") for found in results):
+        notes.append("the runs were on different hardware; that of the first is shown")
+    without = [found["seed"] for found in results if not found["metrics"]["official"].get("test")]
+    if without and results[0]["metrics"]["official"]["benchmark"] not in LSC:
+        seeds_told = ", ".join(str(seed) for seed in sorted(without))
+        notes.append(
+            f"test was not measured by the runs with seed {seeds_told}: train them with"
+            " evaluation.test=true"
+        )
     return notes
 
 
@@ -121,9 +191,7 @@ def write_submissions(run: Run, folder: Path) -> list[Path]:
         if asked is None:
             raise ConfigError(f"{run.store.name} keeps no answers back: there is nothing to submit")
         if isinstance(run, NodeRun):
-            logits = torch.cat(
-                list(logits_of(run.vectors.entity, run.model.head, asked.head.long()))
-            )
+            logits = run.labeller.logits(asked.head.long())
             number = torch.tensor([int(name) for name in run.labeller.labels.names])
             answers: dict[str, Any] = {"y_pred": number[logits.argmax(dim=1)]}
         else:
@@ -142,8 +210,9 @@ def save_submission(benchmark: str, answers: dict[str, Any], mode: str, folder: 
     try:
         evaluator(benchmark).save_test_submission(answers, str(folder), mode)
     except AssertionError as error:
+        reason = str(error) or "their number"
         raise DataError(
-            f"OGB refuses the answers to {mode} of {benchmark} ({error or 'their number'}): the"
+            f"OGB refuses the answers to {mode} of {benchmark} ({reason}): the"
             " data set has other questions than the published one"
         ) from error
     (path,) = set(folder.glob(f"*{mode}.npz")) - before or set(folder.glob(f"*{mode}.npz"))

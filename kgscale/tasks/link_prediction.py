@@ -76,7 +76,7 @@ class LinkTraining(Training):
     @cached_property
     def predictor(self) -> VectorPredictor:
         return VectorPredictor(
-            self.module.vectors(),
+            self.module.embedder().every,
             self.module.model.decoder,
             self.store,
             memory=self.settings.memory,

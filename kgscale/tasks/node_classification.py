@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property, partial
-from typing import Any, Final
-
-import torch
+from typing import Any
 
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.store import GraphStore
-from kgscale.inference.classify import (
-    Labeller,
-    class_metrics,
-    evaluate_nodes,
-    majority_logits,
-)
+from kgscale.inference.classify import Labeller, class_metrics, majority_logits
 from kgscale.inference.official import official_nodes
 from kgscale.sampling.base import Strategy
 from kgscale.sampling.questions import NodeQuestions
@@ -27,9 +20,6 @@ from kgscale.tasks.parts import GraphParts
 from kgscale.tasks.settings import RunSettings
 from kgscale.tasks.training import Training
 from kgscale.training.node import NodeClassification
-
-_PIECE: Final = 1 << 16
-"""Entities of a piece of the predictions' file."""
 
 
 class NodeTraining(Training):
@@ -87,14 +77,12 @@ class NodeTraining(Training):
     def labeller(self) -> Labeller:
         labels = self.store.labels()
         assert labels is not None
-        vectors = self.module.vectors().entity
-        return Labeller(vectors, self.module.model.head, labels, self.store)
+        return Labeller(self.module.embedder(), self.module.model.head, labels, self.store)
 
     def measure(self, metrics: dict[str, Any]) -> None:
         labels, splits = self.labeller.labels, self.measured_splits
         for split in splits:
-            node, label = labels.of(split)
-            metrics[split] = evaluate_nodes(self.labeller.vectors, self.labeller.head, node, label)
+            metrics[split] = self.labeller.evaluate(split)
             content = show.node_evaluation_content(split, metrics[split])
             write_json(self.directory / f"evaluation-{split}.json", content)
         self.measure_officially(metrics)
@@ -110,10 +98,8 @@ class NodeTraining(Training):
     def answer(self) -> None:
         if not self.settings.predictions.count:
             return
-        node = self.labeller.entities
-        pieces = (self.labeller.answers(part) for part in torch.split(node, _PIECE))
         with show.busy(self.console, "labelling"):
-            write_pieces(self.directory, pieces)
+            write_pieces(self.directory, self.labeller.every_answer())
 
     def tell(self, results: Mapping[str, Any]) -> None:
         self.console.print(show.node_outcome(results))

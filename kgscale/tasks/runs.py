@@ -14,8 +14,8 @@ from kgscale.errors import ConfigError, DataError
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.propagate import Propagation, propagate
 from kgscale.graph.store import GraphStore
-from kgscale.inference.classify import Labeller, evaluate_nodes
-from kgscale.inference.embed import GraphVectors, embed_graph
+from kgscale.inference.classify import Labeller
+from kgscale.inference.embed import Embedder, GraphVectors
 from kgscale.inference.evaluate import Ranker, RankReport, evaluate, model_ranker
 from kgscale.inference.explain_paths import best_paths
 from kgscale.inference.official import official_links, official_nodes
@@ -55,16 +55,23 @@ class Run(ABC):
     def official(self, split: str) -> dict[str, float]:
         """What OGB's Evaluator says of a split; empty where it has no such measure."""
 
-    @cached_property
+    @property
     def vectors(self) -> GraphVectors:
         """Of all entities, from all train edges."""
+        return self.embedder.every
+
+    @cached_property
+    def embedder(self) -> Embedder:
         features = features_of(self.store, self.spec.get("inputs", {}))
         if isinstance(self.model.encoder, MapEncoder):
             maps = propagate(self.store, Propagation(**self.spec["propagation"]))
             features = maps.only(self.model.encoder.places).gather
         assert isinstance(self.model, LinkModel | NodeModel)
-        return embed_graph(
-            self.model, self.store.adjacency(), memory=self.memory, features=features
+        return Embedder(
+            model=self.model,
+            graph=self.store.adjacency(),
+            memory=self.memory,
+            features=features,
         )
 
 
@@ -204,7 +211,7 @@ class NodeRun(Run):
     def labeller(self) -> Labeller:
         labels = self.store.labels()
         assert labels is not None
-        return Labeller(self.vectors.entity, self.model.head, labels, self.store)
+        return Labeller(self.embedder, self.model.head, labels, self.store)
 
     def predict(self, *, k: int = 10, **asked: Any) -> Columns:
         """Columns of the ``k`` best classes of an ``entity``, by key or by name."""
@@ -217,8 +224,7 @@ class NodeRun(Run):
     def evaluate(self, split: str = "valid") -> dict[str, float]:
         """Accuracy, micro and macro F1; average precision if entities have several classes."""
         _check_split(split)
-        labeller = self.labeller
-        return evaluate_nodes(labeller.vectors, labeller.head, *labeller.labels.of(split))
+        return self.labeller.evaluate(split)
 
     def official(self, split: str) -> dict[str, float]:
         return official_nodes(self.labeller, split)

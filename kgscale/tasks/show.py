@@ -175,11 +175,10 @@ def form(found: Mapping[str, Any]) -> Table:
     table = _table(f"For the leaderboard of {found['dataset']}")
     table.add_column("field", no_wrap=True)
     table.add_column("value", overflow="fold")
+    none = "not measured" if found["dataset"].startswith("ogb") else "kept by OGB"
     for name in ("test", "validation"):
         spread = found[name]
-        told = (
-            "kept by OGB" if spread is None else f"{spread['mean']:.4f} ± {spread['deviation']:.4f}"
-        )
+        told = none if spread is None else f"{spread['mean']:.4f} ± {spread['deviation']:.4f}"
         table.add_row(f"{name} {word(found['metric'])}", told)
     hardware = found["hardware"]
     table.add_row("runs", f"{found['runs']} (seeds {', '.join(map(str, found['seeds']))})")

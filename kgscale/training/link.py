@@ -116,7 +116,7 @@ class LinkPrediction(GraphModule):
 
     def validate(self) -> dict[str, float]:
         rank, world_size = self.trainer.global_rank, self.trainer.world_size
-        vectors, decoder = self.vectors(), self.model.decoder
+        vectors, decoder = self.embedder().every, self.model.decoder
         ranker = model_ranker(vectors, decoder, self.known, memory=self.memory)
         report = evaluate(ranker, self.valid, self.graph, shard=rank, num_shards=world_size)
         metrics = sum_over_ranks(report).overall()

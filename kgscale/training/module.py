@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from kgscale.batch import SubgraphBatch
 from kgscale.errors import ScoreError
 from kgscale.graph.adjacency import Adjacency
-from kgscale.inference.embed import Features, GraphVectors, embed_graph, no_features
+from kgscale.inference.embed import Embedder, Features, no_features
 from kgscale.losses import Scalar
 from kgscale.models.link import LinkModel
 from kgscale.models.node import NodeModel
@@ -95,10 +95,12 @@ class GraphModule(pl.LightningModule, ABC):
         for name, value in self.validate().items():
             self.log(f"valid/{name}", value, batch_size=1, rank_zero_only=False)
 
-    def vectors(self) -> GraphVectors:
-        """Of all entities and relations, from the whole train graph."""
+    def embedder(self) -> Embedder:
+        """Vectors of the model of now, from the whole train graph."""
         assert isinstance(self.model, LinkModel | NodeModel)
-        return embed_graph(self.model, self.graph, memory=self.memory, features=self.features)
+        return Embedder(
+            model=self.model, graph=self.graph, memory=self.memory, features=self.features
+        )
 
     def configure_optimizers(self) -> Optimizer:
         tables, vectors = self.model.tables(), self.model.vectors()

@@ -9,8 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from kgscale.batch import NodeQueries, SubgraphBatch
-from kgscale.inference.classify import evaluate_nodes
-from kgscale.inference.embed import embed_some
+from kgscale.inference.classify import class_metrics, logits_of
 from kgscale.losses import Scalar, node_bce, node_cross_entropy
 from kgscale.models.node import NodeModel
 from kgscale.training.module import GraphModule
@@ -55,8 +54,6 @@ class NodeClassification(GraphModule):
 
     def validate(self) -> dict[str, float]:
         node, label = self.valid
-        vectors = embed_some(
-            self.model, self.graph, node, memory=self.memory, features=self.features
-        )
-        metrics = evaluate_nodes(vectors, self.model.head, torch.arange(len(node)), label)
+        vectors = self.embedder().some(node)
+        metrics = class_metrics(torch.cat(list(logits_of(vectors, self.model.head))), label)
         return {name: value for name, value in metrics.items() if name != "nodes"}

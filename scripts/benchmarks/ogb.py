@@ -43,7 +43,7 @@ with threads(run.trainer.threads):
     parts = GraphParts.of(store, {})
     module, _, _ = TASKS["link_prediction"].assemble(run, parts)
     begin = time.perf_counter()
-    vectors = module.vectors()
+    vectors = module.embedder().every
     embedded = time.perf_counter() - begin
     asked = store.asked("test")
     some = replace(asked, **{n: getattr(asked, n)[:1000] for n in asked.__dataclass_fields__

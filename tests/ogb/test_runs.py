@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -120,3 +121,30 @@ def test_the_command_evaluate_measures_so_too(
     assert "test by the rules of ogbl-ddi (OGB's Evaluator): Hits@20" in capsys.readouterr().out
     assert main(["evaluate", f"run={run.directory}", "split=valid", "official=false"]) == 0
     assert "official" not in json.loads((run.directory / "evaluation-valid.json").read_text())
+
+
+ASKS = """
+import importlib.util, pathlib, sys
+sys.path.insert(0, sys.argv[1])
+if sys.argv[2] == "kgscale":
+    from kgscale.inference.official import evaluator
+    evaluator("ogbl-ddi")
+    assert "outdated" not in sys.modules
+else:
+    import ogb.linkproppred
+"""
+
+
+@pytest.mark.parametrize("by", ["kgscale", "ogb"])
+def test_no_newer_version_is_asked_for(by: str, tmp_path: Path) -> None:
+    """The package that asks the network is not imported; if OGB's own is imported, it is."""
+    pytest.importorskip("ogb", reason="needs OGB's Evaluator: pip install ogb")
+    asked = tmp_path / "asked"
+    (tmp_path / "outdated.py").write_text(
+        f"open({str(asked)!r}, 'w').close()\ndef check_outdated(*given): return False, ''\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", ASKS, str(tmp_path), by], capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert asked.exists() == (by == "ogb")

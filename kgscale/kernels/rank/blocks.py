@@ -49,7 +49,8 @@ def rank_all(
     ``query_row`` gives the row of ``query`` that each target answers (default: one each, in
     order), so that a query with many answers is scored once; ``known`` is listed by row of
     ``query``. ``score_block`` sees blocks padded with zero rows; ``bias`` is added to its scores.
-    ``memory`` is the bytes that blocks of scores may take.
+    ``memory`` is the bytes that blocks of scores may take. Candidates may lie on the host while
+    queries are on an accelerator: a block of them is copied when it is scored.
     """
     if query_row is None:
         query_row = torch.arange(query.shape[0], device=query.device)
@@ -124,7 +125,8 @@ class _Work:
 
     def _scores(self, query: Tensor, offset: int, place: int) -> Tensor:
         stop = offset + self.columns
-        candidate = _padded(self.candidate[offset:stop], self.columns)
+        candidate = self.candidate[offset:stop].to(query.device, non_blocking=True)
+        candidate = _padded(candidate, self.columns)
         if self.score_block is dot_product:
             scores = torch.mm(query, candidate.T, out=self._buffer(place))
         else:

@@ -141,18 +141,28 @@ class Need:
 
 
 def validation_bytes(
-    model: ModelSize, graph: GraphStatistics, *, scores: float, memory: int, accelerated: bool
+    model: ModelSize,
+    graph: GraphStatistics,
+    *,
+    asked: float | None,
+    scores: float,
+    memory: int,
 ) -> float:
-    """Two layers of vectors, in a file where they exceed ``memory`` on a processor, beside a block
-    of rows with all their in-edges (which keeps no more than in training), and then ``scores``."""
+    """Two layers of vectors, of all entities or of those ``asked`` alone, in a file where they
+    exceed ``memory``; beside a block of rows with all their in-edges (which keeps no more than in
+    training) and its inputs, and then ``scores``."""
     layers, rows = model.encoder.num_layers, min(float(ROWS), graph.entities)
-    vectors = 0.0 if model.inputs.is_table and not layers else 2 * graph.entities * model.row
-    if not accelerated and vectors > memory:
-        vectors = 0.0
     edges = rows * graph.edges / max(graph.entities, 1.0)
     block = BlockSize(min(rows + edges, graph.entities), rows, edges)
     kept = max((model.encoder.memory(i, block).kept for i in range(layers)), default=0.0)
-    return vectors + max(kept, scores)
+    whole = 2 * graph.entities * model.row
+    alone = asked is not None and isinstance(model.encoder, MapEncoder)
+    vectors = 2 * (asked or 0.0) * model.row if alone else whole
+    if model.inputs.is_table and not layers:
+        vectors = 0.0
+    if layers and whole > memory:
+        kept += block.inputs * model.row
+    return (vectors if vectors <= memory else 0.0) + max(kept, scores)
 
 
 def step_bytes(size: BatchSize, asks: Asks, model: ModelSize, graph: GraphStatistics) -> StepBytes:

@@ -44,6 +44,8 @@ class Planner:
     graph: GraphStatistics
     asks: Asks
     model: ModelSize
+    asked_nodes: float | None
+    """Those of validation, if it asks for nodes alone."""
     scores: float
     """Bytes that validation keeps of them."""
 
@@ -56,6 +58,7 @@ class Planner:
             graph=graph,
             asks=asks_of(settings.task.name, graph, parts),
             model=_model(assemble, settings, parts),
+            asked_nodes=_asked_nodes(settings, parts),
             scores=_score_bytes(settings, parts),
         )
 
@@ -92,9 +95,9 @@ class Planner:
             validation=validation_bytes(
                 self.model,
                 self.graph,
+                asked=self.asked_nodes,
                 scores=self.scores,
                 memory=self.settings.memory,
-                accelerated=on_device,
             ),
             ahead=trainer.ahead,
             workers=trainer.workers,
@@ -118,8 +121,14 @@ def _score_bytes(settings: RunSettings, parts: GraphParts) -> float:
     if settings.task.name == "link_prediction":
         return min(float(settings.memory), 2.0 * FLOAT * len(parts.valid) * parts.num_entities)
     assert parts.labels is not None
-    nodes = int((parts.labels.split == SPLITS.index("valid")).sum())
-    return 3.0 * FLOAT * nodes * len(parts.labels.names)
+    return 3.0 * FLOAT * (_asked_nodes(settings, parts) or 0.0) * len(parts.labels.names)
+
+
+def _asked_nodes(settings: RunSettings, parts: GraphParts) -> float | None:
+    if settings.task.name != "node_classification":
+        return None
+    assert parts.labels is not None
+    return float((parts.labels.split == SPLITS.index("valid")).sum())
 
 
 def _model(assemble: Assemble, settings: RunSettings, parts: GraphParts) -> ModelSize:
