@@ -20,10 +20,10 @@ from kgscale.cli import compose
 
 GB = 1e9
 INGEST = """
-import sys
-from kgscale.data.ogb.source import OgbDataSet
-from kgscale.graph.store import prepare
-print(prepare(OgbDataSet(benchmark=sys.argv[1], path=sys.argv[2]), sys.argv[3]).path)
+import json, sys
+from kgscale.tasks.settings import RunSettings
+from kgscale.tasks.training import prepared
+print(prepared(RunSettings.of(json.loads(sys.argv[1]))).path)
 """
 JUDGE = """
 import json, sys, time
@@ -109,10 +109,11 @@ def row(work: str, ours: float, peer: str, theirs: float, unit: str) -> dict[str
 
 
 def ingest(
-    folder: Path, name: str, work: str, limits: tuple[float, float]
+    folder: Path, task: str, data: str, work: str, limits: tuple[float, float]
 ) -> list[dict[str, object]]:
+    own = settings(folder, f"task={task}", f"data={data}", f"data.path={folder / 'dataset'}")
     with children_watched() as used:
-        run_code(INGEST, name, folder / "dataset", folder / "stores")
+        run_code(INGEST, json.dumps(own))
     minutes, memory = limits
     found = [row(f"{work}_ingest_memory", used.peak / GB, "limit", memory, "GB")]
     if minutes:
@@ -127,7 +128,7 @@ def settings(folder: Path, *overrides: str) -> dict[str, object]:
 
 def wikikg2(folder: Path, part: float) -> list[dict[str, object]]:
     ogb_layouts.wikikg2(folder / "dataset", part=part)
-    found = ingest(folder, "ogbl-wikikg2", "ogb_wikikg2", (4, 6))
+    found = ingest(folder, "link_prediction", "ogbl_wikikg2", "ogb_wikikg2", (4, 6))
     step = ("strategy=neighbor", "strategy.batch_size=1024", "strategy.candidates=512")
     data = ("data=ogbl_wikikg2", f"data.path={folder / 'dataset'}")
     with children_watched() as used:
@@ -151,7 +152,7 @@ def wikikg2(folder: Path, part: float) -> list[dict[str, object]]:
 
 def mag(folder: Path, part: float) -> list[dict[str, object]]:
     ogb_layouts.mag(folder / "dataset", part=part)
-    found = ingest(folder, "ogbn-mag", "ogb_mag", (0, 8))
+    found = ingest(folder, "node_classification", "ogbn_mag", "ogb_mag", (0, 8))
     data = (f"data.path={folder / 'dataset'}",)
     with children_watched() as used:
         own = settings(folder, "experiment=ogb/mag_rgcn", *data)
@@ -182,8 +183,7 @@ def papers(folder: Path, part: float) -> list[dict[str, object]]:
     for size in (part / 10, part):
         place = folder / f"papers-{size:g}"
         ogb_layouts.papers(place / "dataset", part=size)
-        rows = ingest(place, "ogbn-papers100M", "ogb_papers", (0, 8))
-        found = rows
+        found = ingest(place, "node_classification", "ogbn_papers100M", "ogb_papers", (0, 8))
         with children_watched() as used:
             data = f"data.path={place / 'dataset'}"
             seconds.append(float(run_code(TIMED, json.dumps(settings(place, *step, data)))))

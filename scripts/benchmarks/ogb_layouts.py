@@ -1,6 +1,7 @@
 """Made graphs of the sizes of OGB's data sets, in OGB's own files: for measuring, not for learning.
 
-Ends of edges are drawn from a power law; everything else is uniform.
+Ends of edges are drawn from a power law; everything else is uniform. OGB's own loaders read them
+too (``tests/ogb/test_layout.py``). ``mapping``, which these don't read, has the entities' names.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def ends(rng: np.random.Generator, nodes: int, count: int) -> np.ndarray:
 
 
 def frame(folder: Path, release: int, split: str) -> None:
-    for name in ("raw", "mapping", f"split/{split}"):
+    for name in ("raw", "mapping", "processed", f"split/{split}"):
         (folder / name).mkdir(parents=True)
     (folder / f"RELEASE_v{release}.txt").write_text("# made\n", encoding="utf-8")
 
@@ -78,6 +79,9 @@ def torch_file(path: Path, arrays: dict[str, Callable[[], np.ndarray]]) -> None:
                 file.write(part.tobytes().decode("latin-1").encode())
             file.write(_text("latin1") + b"\x86Rtb")
         file.write(b"u.")
+        file.close()
+        for name, told in (("version", b"3\n"), ("byteorder", b"little")):
+            packed.writestr(f"{path.stem}/{name}", told)
 
 
 def _text(text: str) -> bytes:
@@ -100,12 +104,18 @@ def wikikg2(root: Path, *, part: float = 1.0) -> None:
         relation = (rng.random(count) ** 3 * relations).astype(np.int64)
         if split == "train":
             relation[:relations] = np.arange(relations)  # which therefore has all of them
+        head, tail = ends(rng, entities, count), ends(rng, entities, count)
         arrays = {
-            "head": lambda count=count: ends(rng, entities, count),
+            "head": lambda head=head: head,
             "relation": lambda relation=relation: relation,
-            "tail": lambda count=count: ends(rng, entities, count),
+            "tail": lambda tail=tail: tail,
         }
-        if split != "train":
+        if split == "train":
+            raw = folder / "raw"
+            rows(raw / "num-edge-list.csv.gz", [[count]])
+            table(raw / "edge.csv.gz", [head, tail])
+            table(raw / "edge_reltype.csv.gz", [relation])
+        else:
             for side in ("head_neg", "tail_neg"):
                 arrays[side] = lambda count=count: rng.integers(entities, size=(count, 500))
         torch_file(folder / "split" / "time" / f"{split}.pt", arrays)
@@ -133,12 +143,15 @@ def mag(root: Path, *, part: float = 1.0) -> None:
     raw, split = folder / "raw", folder / "split" / "time"
     rows(raw / "num-node-dict.csv.gz", [count, count.values()])
     rows(raw / "triplet-type-list.csv.gz", edges)
-    for (head, relation, tail), size in edges.items():
-        columns = [ends(rng, count[kind], int(size * part)) for kind in (head, tail)]
-        table(raw / "relations" / f"{head}___{relation}___{tail}" / "edge.csv.gz", columns)
+    for number, ((head, relation, tail), whole) in enumerate(edges.items()):
+        size, place = int(whole * part), raw / "relations" / f"{head}___{relation}___{tail}"
+        table(place / "edge.csv.gz", [ends(rng, count[kind], size) for kind in (head, tail)])
+        table(place / "edge_reltype.csv.gz", [np.full(size, number)])
+        rows(place / "num-edge-list.csv.gz", [[size]])
     papers = count["paper"]
     features = rng.normal(size=(papers, 128)).astype(np.float32).round(3)
     table(raw / "node-feat" / "paper" / "node-feat.csv.gz", features.T)
+    table(raw / "node-feat" / "paper" / "node_year.csv.gz", [rng.integers(2010, 2020, papers)])
     label = rng.integers(349, size=papers)
     table(raw / "node-label" / "paper" / "node-label.csv.gz", [label])
     bounds = np.cumsum([629_571, 64_879]) / sizes["paper"] * papers
@@ -149,6 +162,12 @@ def mag(root: Path, *, part: float = 1.0) -> None:
     rows(split / "nodetype-has-split.csv.gz", [count, has])
     for name in ("feat", "label"):
         rows(raw / f"nodetype-has-{name}.csv.gz", [count, has])
+    for kind, size in count.items():
+        number = np.arange(size)
+        names = np.array([f"{kind} {n}" for n in number])
+        columns = {"ent idx": number, "ent name": names}
+        file = folder / "mapping" / f"{kind}_entidx2name.csv.gz"
+        table(file, columns.values(), header=tuple(columns))
 
 
 def papers(root: Path, *, part: float) -> None:

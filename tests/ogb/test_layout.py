@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,9 +13,13 @@ import numpy as np
 import pytest
 import torch
 
+from kgscale.data.ogb.source import OgbDataSet
+from kgscale.graph.store import prepare
 from tests.ogb.miniature import DATASETS, NUMPY_ARRAYS, Miniature, write
 from tests.ogb.miniature.contents import EDGE, NODE
+from tests.scripts import script
 
+COLUMNS = ("head", "relation", "tail")
 # One of each layout family; the others run with the slow tests.
 QUICK = {
     "ogbl-wikikg2",
@@ -113,6 +118,48 @@ def test_node_classification(name: str, ogb: ModuleType, tmp_path: Path) -> None
     (values,) = of_type.values()
     assert values.shape[1] == dataset.num_tasks
     assert len(np.unique(values[~np.isnan(values)])) == dataset.num_classes
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("ogbl-wikikg2", 1e-3), ("ogbn-mag", 1e-3), ("ogbn-papers100M", 1e-5)]
+)
+def test_made_graphs_of_the_benchmark(
+    name: str, part: float, ogb: ModuleType, tmp_path: Path
+) -> None:
+    """They are in OGB's layout too: its loaders find the sizes that ours do."""
+    script("benchmark.py")
+    layouts = import_module("benchmarks.ogb_layouts")
+    getattr(layouts, name.split("-")[1].removesuffix("100M"))(tmp_path, part=part)
+    store = prepare(OgbDataSet(benchmark=name, path=str(tmp_path)), tmp_path / "stores")
+    if name.startswith("ogbl"):
+        dataset = ogb.linkproppred.LinkPropPredDataset(name, root=str(tmp_path))
+        with torch.serialization.safe_globals(NUMPY_ARRAYS):
+            split = dataset.get_edge_split()
+        found = store.triples("train")
+        number = torch.tensor([int(key) for key in store.relation_keys(torch.arange(535))])
+        found[:, 1] = number[found[:, 1]]
+        train = zip(*(split["train"][key].tolist() for key in COLUMNS), strict=True)
+        theirs, ours = set(train), set(map(tuple, found.tolist()))
+        assert ours <= theirs
+        assert len(theirs - ours) < 10  # those that are drawn for test as well
+        asked = store.asked("test")
+        assert asked is not None
+        assert asked.tail_negative is not None
+        np.testing.assert_array_equal(asked.tail_negative, split["test"]["tail_neg"])
+        return
+    dataset = ogb.nodeproppred.NodePropPredDataset(name, root=str(tmp_path))
+    graph, train = dataset[0][0], dataset.get_idx_split()["train"]
+    if dataset.is_hetero:
+        nodes, indices = sum(graph["num_nodes_dict"].values()), graph["edge_index_dict"].values()
+        train = train["paper"]
+    else:
+        nodes, indices = graph["num_nodes"], [graph["edge_index"]]
+    assert nodes == store.num_entities
+    distinct = sum(len({tuple(pair) for pair in index.T.tolist()}) for index in indices)
+    assert distinct == len(store.triples("train"))
+    labels = store.labels()
+    assert labels is not None
+    assert len(labels.of("train")[0]) == len(train)
 
 
 def test_mag240m(ogb: ModuleType, tmp_path: Path) -> None:
