@@ -33,6 +33,8 @@ class Server:
     """For each answer, after how many bytes the connection ends; afterwards none is cut."""
     said: int | None = None
     """A wrong length."""
+    tells: bool = True
+    """Whether it says a length."""
     code: int = 200
     ranges: list[str | None] = field(default_factory=list)
     url: str = ""
@@ -54,11 +56,17 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             start = 0
             if asked and shared.tag and self.headers.get("If-Range") == shared.tag:
                 start = int(asked.removeprefix("bytes=").removesuffix("-"))
+            if not shared.said and start and start >= len(shared.content):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(shared.content)}")
+                self.end_headers()
+                return
             body = shared.content[start:]
             self.send_response(206 if start else 200)
             if shared.tag:
                 self.send_header("ETag", shared.tag)
-            self.send_header("Content-Length", str(shared.said or len(body)))
+            if shared.tells:
+                self.send_header("Content-Length", str(shared.said or len(body)))
             self.end_headers()
             self.wfile.write(body[: shared.cut.pop(0)] if shared.cut else body)
 
@@ -114,6 +122,38 @@ def test_a_cut_connection_is_taken_up_again(server: Server, tmp_path: Path) -> N
     asked.run()
     assert_complete(asked, server)
     assert server.ranges == [None, "bytes=1000-", "bytes=1000-", "bytes=1600-"]
+
+
+def test_what_came_without_a_length_is_not_fetched_again(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where unpacking was stopped."""
+
+    def interrupted(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    server.content, server.tells = archive(FILES), False
+    asked = fetched(server, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Download, "_unpack", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            asked.run()
+    asked.run()
+    assert_complete(asked, server)
+    assert server.ranges == [None]
+
+
+@pytest.mark.parametrize("extra", [b"", b"more than there is"])
+def test_a_part_after_which_nothing_comes(extra: bytes, server: Server, tmp_path: Path) -> None:
+    """It is the whole file, or none of it."""
+    server.content = archive(FILES)
+    asked = fetched(server, tmp_path)
+    asked.archive.parent.mkdir(parents=True)
+    asked.archive.write_bytes(server.content + extra)
+    asked.archive.with_suffix(".json").write_text(json.dumps({"identity": server.tag}))
+    asked.run()
+    assert_complete(asked, server)
+    assert server.ranges == [f"bytes={len(server.content + extra)}-", None][: 1 + bool(extra)]
 
 
 def test_a_file_that_changed_is_fetched_anew(server: Server, tmp_path: Path) -> None:
@@ -223,6 +263,12 @@ def test_a_link_in_the_archive(server: Server, tmp_path: Path) -> None:
 def test_several_folders(server: Server, tmp_path: Path) -> None:
     server.content = archive({**FILES, "other/c.txt": b"", "__MACOSX/x": b""})
     with pytest.raises(DataError, match=r"has 2 folders \('any-name', 'other'\)"):
+        fetched(server, tmp_path).run()
+
+
+def test_no_folder(server: Server, tmp_path: Path) -> None:
+    server.content = archive({"data.csv": b"1,2"})
+    with pytest.raises(DataError, match=r"has 'data\.csv' in no folder"):
         fetched(server, tmp_path).run()
 
 

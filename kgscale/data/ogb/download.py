@@ -110,6 +110,11 @@ class Download:
                 if self._go_on(before, tell):
                     return
             except urllib.error.HTTPError as refusal:
+                if refusal.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and before:
+                    if _whole(refusal) == before:
+                        return
+                    self.archive.unlink()  # it is no part of what the server has now
+                    continue
                 raise DataError(
                     f"{self.url}: the server answers {refusal.code} ({refusal.reason}): try again"
                     " later, or name a mirror with data.url"
@@ -144,7 +149,10 @@ class Download:
                 while piece := answer.read(PIECE):
                     file.write(piece)
                     tell(f"downloading {_told(file.tell())} of {_told(total)}")
-                return total is None or file.tell() == total
+                if total is None:  # then the end is all that is told
+                    about["bytes"] = file.tell()
+                    self._about.write_text(json.dumps(about), encoding="utf-8")
+                return file.tell() == about["bytes"]
 
     def _saved(self) -> dict[str, Any]:
         """What was told about the file of which there is a part."""
@@ -222,14 +230,31 @@ class Download:
                     " folder; nothing of it is unpacked: get it from ogb.stanford.edu"
                 )
             tops.add(path.parts[0])
-        if len(tops) != 1:
+        files = [member.filename for member in members if _is_loose(member)]
+        if len(tops) != 1 or files:
             self.archive.unlink()
             first = ", ".join(map(repr, sorted(tops)[:3]))
+            if files:
+                raise DataError(
+                    f"{self.url}: the archive has {files[0]!r} in no folder, and a data set is"
+                    " one folder: get it from ogb.stanford.edu"
+                )
             raise DataError(
                 f"{self.url}: the archive has {len(tops)} folders ({first}),"
                 " and a data set is one: get it from ogb.stanford.edu"
             )
         return tops.pop()
+
+
+def _is_loose(member: zipfile.ZipInfo) -> bool:
+    """A file beside the folder."""
+    return not member.is_dir() and len(PurePosixPath(member.filename).parts) == 1
+
+
+def _whole(refusal: urllib.error.HTTPError) -> int | None:
+    """The bytes of a file of which a part was asked for that it has not."""
+    _, _, total = str(refusal.headers.get("Content-Range")).partition("*/")
+    return int(total) if total.isdigit() else None
 
 
 def _length(answer: Any, start: int = 0) -> int | None:
