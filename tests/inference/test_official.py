@@ -85,6 +85,19 @@ def test_hits_among_all_others(ogb: ModuleType, benchmark: str, k: int) -> None:
     assert judged[f"hits@{k}"] == hits_among(positive, few, k) == 1
 
 
+@pytest.mark.parametrize(("benchmark", "k"), [("collab", 50), ("ppa", 100), ("ddi", 20)])
+@given(seed=st.integers(0, 1000), few=st.booleans())
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_hits_on_random_scores(
+    ogb: ModuleType, benchmark: str, k: int, seed: int, few: bool
+) -> None:
+    """Many of them equal, also to the one at the bound."""
+    positive = coarse(80, seed=seed)
+    negative = torch.cat([coarse(k - 5, seed=seed + 1) - 2, coarse(5 + 40 * few, seed=seed + 2)])
+    judged = evaluator(f"ogbl-{benchmark}").eval({"y_pred_pos": positive, "y_pred_neg": negative})
+    assert judged[f"hits@{k}"] == pytest.approx(hits_among(positive, negative, k))
+
+
 def test_area_under_the_curve(ogb: ModuleType) -> None:
     """How often a joined pair is before another one; half of a tie."""
     positive, negative = coarse(60, seed=1) + 1, coarse(50, seed=2)
@@ -104,14 +117,17 @@ def test_accuracy(ogb: ModuleType, benchmark: str) -> None:
     assert judged == {"acc": pytest.approx(own["accuracy"])}
 
 
-def test_tasks_of_proteins(ogb: ModuleType) -> None:
+@pytest.mark.parametrize("ties", [False, True])
+def test_tasks_of_proteins(ties: bool, ogb: ModuleType) -> None:
     """A task that no training protein has is no column of ours, and has no answer."""
-    logits, label = torch.randn(50, 110), torch.randint(2, (50, 110)).float()
+    logits = coarse(50, 110, seed=4) if ties else torch.randn(50, 110)
+    label = torch.randint(2, (50, 110)).float()
     names = [str(number) for number in range(112) if number not in (5, 60)]
     judged = measure_nodes("ogbn-proteins", logits, label, names)
     areas = []
     for score, has in zip(logits.T, label.T, strict=True):
-        before = (score[has == 1][:, None] > score[has == 0]).double()
+        one, other = score[has == 1][:, None], score[has == 0]
+        before = (one > other).double() + (one == other) / 2
         areas.append(float(before.mean()))
     assert judged == {"rocauc": pytest.approx(np.mean(areas))}
     assert judged["rocauc"] == pytest.approx(mean_roc_auc(logits, label))

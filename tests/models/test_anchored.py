@@ -11,8 +11,10 @@ import torch
 
 import kgscale
 from kgscale.batch import FeatureRows, TokenRows
+from kgscale.data.triples import TripleFiles
 from kgscale.errors import ConfigError
-from kgscale.graph.anchors import AnchorSettings, choose_anchors
+from kgscale.graph.anchors import AnchorSettings, choose_anchors, find_anchors
+from kgscale.graph.store import prepare
 from kgscale.models.inputs import EntityInput
 from kgscale.tasks.runs import LinkRun
 from tests.graphs import adjacency, random_triples
@@ -83,6 +85,18 @@ def test_most_anchors_are_those_with_most_edges() -> None:
     assert degree[found[:8]].tolist() == degree.sort(descending=True).values[:8].tolist()
     assert not torch.equal(found[8:], choose_anchors(graph, 10, seed=1)[8:])
     assert sorted(choose_anchors(graph, 80, seed=0).tolist()) == list(range(50))
+
+
+def test_no_anchor_has_the_same_number_in_every_graph(tmp_path: Path) -> None:
+    """That of the settings, also where a graph has fewer entities than they want anchors."""
+    file = tmp_path / "x.tsv"
+    file.write_text("a\tr\tb\nc\tr\td\n")
+    store = prepare(TripleFiles(path=str(file), split=(1.0, 0.0, 0.0)), tmp_path)
+    settings = AnchorSettings(count=50, nearest=3, hops=2, relations=1)
+    found = find_anchors(store, settings).gather(torch.arange(4))
+    assert (found.anchor[:, :2] < 4).all()
+    assert found.anchor[:, 2].tolist() == [50] * 4
+    assert found.hop.tolist() == [[0, 1, 3]] * 4
 
 
 @pytest.mark.parametrize("name", ["count", "nearest", "hops", "relations"])
