@@ -34,6 +34,14 @@ EQUAL = [
     "trainer.score_dtype=auto",
 ]
 """Five minutes for each, however far they come in them."""
+ANCHORS = [
+    "inputs.learned=anchors",
+    "inputs.anchors={count: 1000, nearest: 20, relations: 12, width: 128}",
+    "optimizer=adam",
+    "optimizer.lr=0.002",
+    "optimizer.weight_lr=0.002",
+    "loss.n3=0",
+]
 
 
 def grail(name: str) -> list[str]:
@@ -51,6 +59,7 @@ ROWS: dict[str, tuple[list[str], range]] = {
     "demo": (["experiment=demo"], range(3)),
     "fb15k237-compgcn": (["experiment=fb15k237/compgcn", *FB15K237, *EQUAL], range(3)),
     "fb15k237-embedding": (["experiment=fb15k237/embedding", *FB15K237, *EQUAL], range(3)),
+    "fb15k237-anchors": (["experiment=fb15k237/compgcn", *FB15K237, *EQUAL, *ANCHORS], range(3)),
     "fb15k237-complex": (["experiment=fb15k237/complex", *FB15K237], range(3)),
     "fb15k237-complex-long": (["experiment=fb15k237/complex_long", *FB15K237], range(1)),
     "fb15k237-reasoner": (
