@@ -169,23 +169,24 @@ def model_ranker(
 
 
 class Thrift:
-    """Does work within so many bytes, and from then on within half as many if they aren't there.
+    """Does work in portions, and from then on in half as large ones if memory runs out.
 
     Args:
-        least: bytes below which it is no longer tried.
+        most: the size of a portion, in bytes or in questions.
+        least: where it is no longer tried.
     """
 
-    def __init__(self, memory: int, *, least: int = 1 << 20) -> None:
-        self.memory, self.least = memory, least
+    def __init__(self, most: int, *, least: int = 1 << 20) -> None:
+        self.most, self.least = most, least
 
     def __call__(self, work: Callable[[int], Done]) -> Done:
         while True:
             try:
-                return work(self.memory)
+                return work(self.most)
             except (MemoryError, RuntimeError) as error:
-                if not out_of_memory(error) or self.memory <= self.least:
+                if not out_of_memory(error) or self.most <= self.least:
                     raise
-            self.memory //= 2
+            self.most = max(self.least, self.most // 2)
 
 
 def relation_category(graph: Adjacency) -> Int64[Tensor, " relation"]:

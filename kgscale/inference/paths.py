@@ -13,7 +13,7 @@ from torch import Tensor
 from kgscale.errors import ScoreError
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.store import GraphStore
-from kgscale.inference.evaluate import RankQueries
+from kgscale.inference.evaluate import RankQueries, Thrift
 from kgscale.inference.predict import Predictor
 from kgscale.kernels.ego import EgoSample, locate
 from kgscale.metrics.ranking import RankCounts, empty_sums, rank_sums, summarize
@@ -109,9 +109,20 @@ Rest = Callable[[Ids, Ids], Float[Tensor, "query entity"]]
 """Scores of all entities by another model, from heads and relations."""
 
 
+class _Ranked(NamedTuple):
+    """Of the true tails of some questions."""
+
+    counts: RankCounts
+    inside: Bool[Tensor, " target"]
+    """Whether the subgraph held it."""
+    alone: Float[Tensor, "group column"]
+    """Sums of the metrics without another model's scores."""
+
+
 class PathRanker:
     """Ranks by a reasoner's scores. If it doesn't know those outside the subgraph, these come after
-    all inside, unless another model's scores are blended in.
+    all inside, unless another model's scores are blended in. If memory runs out, fewer questions
+    are looked at together from then on.
 
     Args:
         scorer: of the entities near a head.
@@ -133,6 +144,7 @@ class PathRanker:
     ) -> None:
         self.scorer, self.known, self.num_entities = scorer, known, num_entities
         self.rest, self.blend = rest, blend
+        self._thrift = Thrift(QUERIES, least=1)
         self._asked = self._inside = 0
         self._alone = empty_sums(1)
 
@@ -157,32 +169,35 @@ class PathRanker:
         return self._inside / max(1, self._asked)
 
     def __call__(self, queries: RankQueries) -> RankCounts:
-        found = [self._ranked(part) for part in parts(queries)]
+        found = self._thrift(lambda count: [self._ranked(part) for part in parts(queries, count)])
+        for part in found:
+            self._asked += len(part.inside)
+            self._inside += int(part.inside.sum())
+            self._alone += part.alone
         return RankCounts(
-            better=torch.cat([counts.better for counts in found]),
-            tied=torch.cat([counts.tied for counts in found]),
+            better=torch.cat([part.counts.better for part in found]),
+            tied=torch.cat([part.counts.tied for part in found]),
         )
 
-    def _ranked(self, queries: RankQueries) -> RankCounts:
+    def _ranked(self, queries: RankQueries) -> _Ranked:
         found = self.scorer(queries.head, queries.relation)
         near = _Near(found.sample, queries, self.known)
         inside = near.place >= 0
-        self._asked += len(inside)
-        self._inside += int(inside.sum())
         # Beyond the subgraph all score the same, for a model that doesn't know them.
         near_first = near.counts(found.score, self.rivals(queries) - near.rivals)
         counts = near_first if found.far is None else self._counts(found.everywhere(), queries)
-        self._alone += rank_sums(counts, torch.zeros_like(queries.row), 1)
+        alone = rank_sums(counts, torch.zeros_like(queries.row), 1)
         if self.rest is None:
-            return counts
+            return _Ranked(counts, inside, alone)
         other = self.rest(queries.head, queries.relation)
         check_numbers(other)
         if self.blend:
-            return self._counts(_blended(found, self.blend * other), queries)
+            counts = self._counts(_blended(found, self.blend * other), queries)
+            return _Ranked(counts, inside, alone)
         above, same = self._beyond(other, queries, near, ~inside)
         near_first.better[~inside] += above
         near_first.tied[~inside] = same
-        return near_first
+        return _Ranked(near_first, inside, alone)
 
     def _counts(self, score: Float[Tensor, "query entity"], queries: RankQueries) -> RankCounts:
         """By scores of all entities, which are changed."""
@@ -255,10 +270,10 @@ class _Near:
         return RankCounts(better=better, tied=tied)
 
 
-def parts(queries: RankQueries) -> Iterator[RankQueries]:
-    """``QUERIES`` questions at a time, with their targets."""
-    for start in range(0, len(queries.head), QUERIES):
-        stop = min(start + QUERIES, len(queries.head))
+def parts(queries: RankQueries, count: int = QUERIES) -> Iterator[RankQueries]:
+    """``count`` questions at a time, with their targets."""
+    for start in range(0, len(queries.head), count):
+        stop = min(start + count, len(queries.head))
         low, high = torch.searchsorted(queries.row, torch.tensor([start, stop])).tolist()
         yield RankQueries(
             head=queries.head[start:stop],

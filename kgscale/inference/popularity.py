@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.known import KnownFacts
-from kgscale.inference.evaluate import Ranker, RankQueries
+from kgscale.inference.evaluate import Ranker, RankQueries, Thrift
 from kgscale.kernels.rank import count_better
 from kgscale.kernels.sample import expand_runs
 from kgscale.metrics.ranking import RankCounts
@@ -15,7 +15,10 @@ from kgscale.sampling.queries import TrainQueries
 
 
 def popularity_ranker(graph: Adjacency, known: KnownFacts, *, memory: int) -> Ranker:
-    """Scores ``(h, r, t)`` by the number of train triples with relation r and tail t."""
+    """Scores ``(h, r, t)`` by the number of train triples with relation r and tail t.
+
+    ``memory`` (bytes) bounds the scores kept at a time, as in :func:`model_ranker`.
+    """
     num_entities = graph.indptr.shape[0] - 1
     runs = TrainQueries(graph)
     run = torch.arange(len(runs))
@@ -25,7 +28,7 @@ def popularity_ranker(graph: Adjacency, known: KnownFacts, *, memory: int) -> Ra
     tail, count = tail[order], count[order].float()
     edge_type = graph.relation[runs.start[:-1]].long()[order]
     bounds = torch.searchsorted(edge_type, torch.arange(2 * graph.num_relations + 1))
-    rows = max(1, memory // (4 * num_entities))
+    thrift = Thrift(max(1, memory // (4 * num_entities)), least=1)
 
     def scores(relation: int) -> Tensor:
         row = torch.zeros(num_entities)
@@ -34,6 +37,9 @@ def popularity_ranker(graph: Adjacency, known: KnownFacts, *, memory: int) -> Ra
         return row
 
     def rank(queries: RankQueries) -> RankCounts:
+        return thrift(lambda rows: by_rows(queries, rows))
+
+    def by_rows(queries: RankQueries, rows: int) -> RankCounts:
         indptr, tails = known.tails(queries.head, queries.relation)
         indptr = indptr.long()
         better, tied = torch.zeros(2, len(queries.tail), dtype=torch.int64).unbind()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kgscale.graph.known import KnownFacts
 from kgscale.inference import evaluate as module
+from kgscale.inference import popularity
 from kgscale.inference.embed import GraphVectors
 from kgscale.inference.evaluate import RankReport, evaluate, model_ranker, relation_category
 from kgscale.inference.popularity import popularity_ranker
@@ -163,6 +164,28 @@ def test_less_memory_than_asked_for(error: Exception, monkeypatch: pytest.Monkey
     assert torch.equal(report().relation, whole.relation)
     assert tried[:4] == [1 << 28, 1 << 27, 1 << 26, 1 << 25]
     assert set(tried[4:]) <= {1 << 25}
+
+
+def test_less_memory_for_the_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+    triples = random_triples(900, num_entities=60, num_relations=5)
+    graph = adjacency(triples, num_entities=60, num_relations=5)
+
+    def report() -> RankReport:
+        ranker = popularity_ranker(graph, KnownFacts(graph), memory=64 * 4 * 60)
+        return evaluate(ranker, triples, graph)
+
+    whole, original, tried = report(), popularity.count_better, list[int]()
+
+    def scarce(scores: torch.Tensor, *given: Any) -> Any:
+        tried.append(len(scores))
+        if len(scores) > 8:
+            raise MemoryError
+        return original(scores, *given)
+
+    monkeypatch.setattr(popularity, "count_better", scarce)
+    assert torch.equal(report().relation, whole.relation)
+    assert tried[:4] == [64, 32, 16, 8]
+    assert set(tried[4:]) <= set(range(1, 9))
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from kgscale.errors import ScoreError
 from kgscale.graph.known import KnownFacts
 from kgscale.inference.evaluate import RankQueries
-from kgscale.inference.paths import PathRanker, PathScorer
+from kgscale.inference.paths import PathRanker, PathScorer, Scored
 from kgscale.metrics.ranking import rank_sums, summarize
 from kgscale.models.reasoners import PathReasoner
 from kgscale.sampling.paths import PathCutter
@@ -67,6 +68,39 @@ def test_ranks_equal_counting(with_rest: bool, blend: float, profile: bool) -> N
         plain = PathRanker(scorer, known, num_entities=ENTITIES)
         expected = summarize(rank_sums(plain(queries), torch.zeros_like(row), 1)[0])
         assert ranker.alone == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("profile", [False, True])
+def test_less_memory_than_asked_for(profile: bool) -> None:
+    """Fewer questions together from then on, and the same numbers: none is counted twice."""
+    generator = torch.Generator().manual_seed(0)
+    model = PathReasoner(
+        num_relations=RELATIONS, dim=4, num_layers=2, profile=profile, generator=generator
+    )
+    cutter = PathCutter(GRAPH, hops=2, size=8, profile=profile)
+    head, row = torch.unique(TRIPLES[:, :2], dim=0, return_inverse=True)
+    row, order = row.sort(stable=True)
+    queries = RankQueries(head=head[:, 0], relation=head[:, 1], row=row, tail=TRIPLES[order, 2])
+    tried: list[int] = []
+
+    class Scarce(PathScorer):
+        def __call__(self, head: Tensor, relation: Tensor) -> Scored:
+            tried.append(len(head))
+            if len(tried) > 1 and len(head) > 8:
+                raise MemoryError
+            return super().__call__(head, relation)
+
+    plenty, little = (
+        PathRanker(kind(model, cutter), KnownFacts(GRAPH), num_entities=ENTITIES)
+        for kind in (PathScorer, Scarce)
+    )
+    little._thrift.most = 32
+    expected, found = plenty(queries), little(queries)
+    assert tried[:5] == [32, len(head) - 32, 16, 8, 8]
+    assert found.better.equal(expected.better)
+    assert found.tied.equal(expected.tied)
+    assert little.coverage == plenty.coverage
+    assert little.alone == pytest.approx(plenty.alone)
 
 
 @pytest.mark.parametrize("profile", [False, True])
