@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fault import fuzz
+from fault import corpus, fuzz
 from fault.disk import failing, full
 from fault.flips import flipped
 from fault.kill import killed
@@ -33,6 +33,7 @@ FAULTS: dict[str, tuple[Callable[[int], list[Row]], int]] = {
     "flips": (flipped, 10),
     "second": (same_second, 20),
     "builders": (builders, 20),
+    "corpus": (corpus.refused, 1),
     "fuzz": (fuzz.fuzzed, 10_000),
 }
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ast
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kgscale.errors import ConfigError
+from kgscale.cli.compose import from_yaml
+from kgscale.errors import ConfigError, DataError
 from kgscale.tasks.components import GROUPS, component, target
 
 CLONE = Path(__file__).resolve().parents[1]
+ABC = "abcdefghi"
 FLOORS = {
     # Below them, a file that is opened can run code in one way or another.
     "torch": (2, 10),
@@ -56,6 +59,29 @@ def test_arguments_of_hydra_are_no_settings(group: str) -> None:
     for argument in ("_args_", "_partial_", "_recursive_", "_convert_"):
         with pytest.raises(ConfigError, match=argument):
             component(group, {"_target_": target(kind), argument: True})
+
+
+ALIASES = ["a: &a [x, x]", *(f"{n}: &{n} [{', '.join([f'*{b}'] * 9)}]" for b, n in pairwise(ABC))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(ALIASES),
+        "x: " + "[" * 50_000,
+        "x: " + "y" * (2 << 20),
+        "x: !!python/object/apply:os.system [true]",
+        "x: !!python/name:os.system",
+        "[1, 2]",
+        "\0",
+    ],
+)
+def test_a_file_of_settings_is_plain(text: str, tmp_path: Path) -> None:
+    """It neither makes objects nor grows."""
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"config\.yaml: not readable as settings \("):
+        from_yaml(path)
 
 
 def test_no_version_that_is_known_to_be_unsafe() -> None:

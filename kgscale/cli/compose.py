@@ -14,7 +14,14 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
+from yaml import (  # type: ignore[import-untyped]
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    SafeLoader,
+    YAMLError,
+    parse,
+)
 
 from kgscale.cli.conf import conf_directory, groups
 from kgscale.errors import ConfigError, DataError
@@ -40,6 +47,12 @@ PATHS: Final = (
 """The same for these, but for ``null``, a list or mapping, or quotes around the value."""
 
 
+LONGEST: Final = 1 << 20
+"""Characters of a file of settings."""
+DEEPEST: Final = 30
+"""Levels of them."""
+
+
 def settings(overrides: Sequence[str], *, name: str = "config") -> Settings:
     """The settings of one run (or of a command that has a file of its own)."""
     literal, rest = _literal(overrides)
@@ -62,12 +75,29 @@ def from_yaml(path: Path) -> Settings:
         DataError: another thing than settings.
     """
     try:
-        plain = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        text = path.read_text(encoding="utf-8")
+        _check_plain(text)
+        plain = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
     except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
         raise DataError(f"{path}: not readable as settings ({_first_line(error)})") from error
     if not isinstance(plain, dict):
         raise DataError(f"{path}: not readable as settings (it is a list)")
     return {str(key): value for key, value in plain.items()}
+
+
+def _check_plain(text: str) -> None:
+    """Refuse what grows when it is read: nodes that stand for others, and depth without end.
+
+    Raises:
+        ValueError: tells what there is.
+    """
+    depth = 0
+    for event in parse(text[:LONGEST], Loader=SafeLoader):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if isinstance(event, AliasEvent) or depth > DEEPEST:
+            raise ValueError("aliases, or more levels than settings have")
+    if len(text) > LONGEST:
+        raise ValueError(f"more than {LONGEST:,} characters")
 
 
 def _first_line(error: Exception) -> str:

@@ -197,6 +197,8 @@ def _statements(file: DataFile, base: str | None, audit: Audit) -> Iterator[Quad
                 if error.lineno is None or error.lineno != broken:
                     _broken(file, error.lineno, error.msg, audit)
                 broken = error.lineno
+            except MemoryError as error:  # the parser's own limit of a line
+                raise DataError(f"{file.path}: a line of more than 16 MiB: correct it") from error
             except (OSError, EOFError, pa.ArrowException) as error:
                 raise unreadable(file.path, error) from error
 

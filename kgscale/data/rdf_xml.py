@@ -7,17 +7,23 @@ Run as a program it reads RDF/XML on its input and writes N-Triples; it needs no
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any, Final
 
 MEMORY: Final = 512 << 20
 """Bytes of address space, the interpreter's included; statements are not kept."""
-BROKEN, OUT = 3, 4
-"""Exit codes: the file has a mistake, or asks for more memory."""
+SECONDS: Final = 10.0
+"""Processor time that any file may take; beside it, ``PER_BYTE`` for what was read, which is a
+hundred times what statements take: elements within elements take time by the square."""
+PER_BYTE: Final = 5e-6
+BROKEN, OUT, SLOW = 3, 4, 5
+"""Exit codes: the file has a mistake, or asks for more memory or time."""
 
 
 @contextmanager
@@ -52,6 +58,9 @@ def as_n_triples(stream: Any, base: str | None) -> Iterator[tuple[IO[bytes], Any
             if code == BROKEN:
                 line, words = json.loads(told)
                 return line, words
+            if code == SLOW:
+                words = f"{json.loads(told):,} bytes of its XML take too long"
+                return None, f"{words}, perhaps by elements within elements"
             if code > 0 and code != OUT:
                 raise RuntimeError(told.decode(errors="replace"))
             size = f"{MEMORY >> 20} MiB"
@@ -77,6 +86,23 @@ def _feed(stream: Any, pipe: IO[bytes], failure: list[BaseException]) -> None:
             pipe.close()
 
 
+class _Timed:
+    """Ends the process where a file takes longer than its size explains."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream, self.bytes = stream, 0
+
+    def read(self, size: int = -1) -> bytes:
+        if time.process_time() > SECONDS + PER_BYTE * self.bytes:
+            sys.stdout.flush()
+            json.dump(self.bytes, sys.stderr)
+            sys.stderr.flush()
+            os._exit(SLOW)
+        piece = self.stream.read(size)
+        self.bytes += len(piece)
+        return piece
+
+
 def main() -> int:
     """Statements on the output, as they come; an error as JSON on the error output."""
     import resource
@@ -90,7 +116,7 @@ def main() -> int:
     base = sys.argv[1] if len(sys.argv) > 1 else None
     write = sys.stdout.write
     try:
-        for quad in parse(sys.stdin.buffer, format=RdfFormat.RDF_XML, base_iri=base):
+        for quad in parse(_Timed(sys.stdin.buffer), format=RdfFormat.RDF_XML, base_iri=base):
             write(f"{quad.triple} .\n")
         sys.stdout.flush()
     except SyntaxError as error:

@@ -191,6 +191,21 @@ def test_a_cut_file_is_damaged(tmp_path: Path) -> None:
         facts_of(path=path)
 
 
+def test_a_line_without_end(tmp_path: Path) -> None:
+    line = b'<http://x/a> <http://x/b> "' + b"x" * (17 << 20) + b'" .\n'
+    path = write(tmp_path / "x.nt", line)
+    with pytest.raises(DataError, match=r"x\.nt: a line of more than 16 MiB: correct it"):
+        facts_of(path=path)
+
+
+@pytest.mark.slow
+def test_elements_within_elements_take_no_time_by_the_square(tmp_path: Path) -> None:
+    start = XML[: XML.index(">", XML.index("<rdf:RDF")) + 1]
+    path = write(tmp_path / "x.rdf", (start + "<rdf:value>" * 300_000).encode())
+    with pytest.raises(DataError, match=r"x\.rdf: [\d,]+ bytes of its XML take too long"):
+        facts_of(path=path)
+
+
 def test_an_entity_outside_is_reached_by_no_xml(tmp_path: Path) -> None:
     secret = write(tmp_path / "secret.txt", b"hidden")
     declared = f'<!DOCTYPE r [<!ENTITY s SYSTEM "{secret.as_uri()}">]>\n<rdf:RDF'
