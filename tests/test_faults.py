@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import pickle
 import tempfile
+import time
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -56,6 +59,31 @@ def test_a_reader_that_errs_is_found(found: Any, error: type[Exception], tmp_pat
     reader = FUZZ.Reader("x.tsv", lambda: b"a\n" * 9, read, lines=True)
     with pytest.raises(error):
         FUZZ.tried(reader, tmp_path / "x.tsv", Random(0))
+
+
+ARMED = ("reduce", "posix", "inst", "obj", "protocol_4", "evaluated", "built")
+
+
+@pytest.mark.parametrize("name", ARMED)
+def test_the_payloads_are_armed(name: str, tmp_path: Path) -> None:
+    """Whoever unpickles one sees the mark: else its absence would prove nothing."""
+    mark = tmp_path / "mark"
+    with contextlib.suppress(TypeError, AttributeError):
+        pickle.loads(FAULTS.corpus.evil.payloads(mark)[name])  # noqa: S301
+    for _ in range(100):
+        if mark.exists():
+            return
+        time.sleep(0.05)
+    pytest.fail("nothing ran")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FAULTS.corpus.CORPORA)
+def test_what_means_harm_is_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FAULTS.corpus, "CORPORA", {kind: FAULTS.corpus.CORPORA[kind]})
+    (row,) = FAULTS.corpus.refused(1)
+    assert row.tries > 8
+    assert row.passed == row.tries
 
 
 def test_a_changed_byte_of_every_file_is_found() -> None:

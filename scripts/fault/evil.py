@@ -46,7 +46,7 @@ def train(folder: Path, *overrides: str) -> list[str]:
 def payloads(mark: Path) -> dict[str, bytes]:
     """Pickles that call something, by every opcode that can; written by hand."""
     touch = f"touch {mark}".encode()
-    code = f"open({str(mark)!r}, 'w')".encode()
+    code = f"open({str(mark)!r}, 'w').close()".encode()
     text = b"X" + struct.pack("<I", len(touch)) + touch
     short = [b"\x8c" + bytes([len(word)]) + word for word in (b"os", b"system")]
     return {
