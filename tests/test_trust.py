@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from itertools import pairwise
 from pathlib import Path
@@ -107,6 +108,27 @@ def test_what_was_tested_is_pinned() -> None:
     pinned = {line.partition("==")[0].lower() for line in lines if not line.startswith("#")}
     for text in project["dependencies"]:
         assert text.partition(">=")[0] in pinned
+
+
+def test_the_lock_has_what_was_tested_and_a_hash_of_every_file() -> None:
+    """``scripts/lock`` writes it anew."""
+    project = tomllib.loads((CLONE / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"]]
+    for extra in ("demo", "ogb", "rdf", "tune"):
+        wanted += project["optional-dependencies"][extra]
+    entries = re.split(r"\n(?=\S)", (CLONE / "requirements.lock").read_text().strip())
+    locked = {}
+    for entry in entries:
+        if not entry.startswith("#"):
+            first, *hashes = entry.split(" \\\n")
+            locked.update([first.split("==")])
+            assert hashes
+            assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}", one) for one in hashes)
+    assert {re.split("[>=<]", text)[0] for text in wanted} <= locked.keys()
+    lines = (CLONE / "constraints.txt").read_text().splitlines()
+    pinned = dict(line.lower().split("==") for line in lines if "==" in line)
+    for name in locked.keys() & pinned.keys():
+        assert locked[name] == pinned[name], name
 
 
 def calls(file: Path) -> list[tuple[str, dict[str, Any]]]:
