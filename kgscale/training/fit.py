@@ -172,7 +172,7 @@ def fit(
             interrupted = Interrupted(stop.received).exit_code
     module.set_score_dtype(torch.float32)
     return FitResult(
-        _load_best(module, trainer, directory),
+        _load_best(module, trainer, directory, interrupted=interrupted is not None),
         _epochs(trainer),
         interrupted,
         _name(dtype),
@@ -229,11 +229,14 @@ def _load(module: GraphModule, checkpoint: Path) -> dict[str, float]:
     return metrics
 
 
-def _load_best(module: GraphModule, trainer: pl.Trainer, directory: Path) -> dict[str, float]:
+def _load_best(
+    module: GraphModule, trainer: pl.Trainer, directory: Path, *, interrupted: bool
+) -> dict[str, float]:
     best = trainer.checkpoint_callback
     if isinstance(best, ModelCheckpoint) and best.best_model_path:
         return _load(module, Path(best.best_model_path))
-    if trainer.is_global_zero:
+    # A signal is in a hurry, and the state that was kept has the weights too.
+    if trainer.is_global_zero and not interrupted:
         save_state({"state_dict": module.state_dict()}, directory / FOLDER / "last.ckpt")
     return {}
 

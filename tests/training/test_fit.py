@@ -355,7 +355,9 @@ def test_a_signal_before_any_checkpoint_keeps_the_weights(tmp_path: Path) -> Non
         patch.setattr(fit_module, "StopOnSignal", lambda: stop)
         fitted = run(module, tmp_path)
     assert fitted.interrupted == 130
-    assert (tmp_path / "checkpoints" / "last.ckpt").is_dir()
+    (kept,) = (tmp_path / "checkpoints").glob("step-*.ckpt")
+    weights = load_state(kept)["state_dict"]
+    assert all(weights[name].equal(value) for name, value in module.state_dict().items())
 
 
 class Ticks:
