@@ -38,7 +38,9 @@ def fuzz(name: str, seconds: int) -> None:
     seeds = folder / "seeds"
     seeds.mkdir()
     content = plain.packed(reader, reader.content())
-    (seeds / "good").write_bytes(content)
+    good = seeds / reader.name
+    good.write_bytes(content)
+    reader.read(good)  # what is compiled at the first time is no hang
 
     def one_input(data: bytes) -> None:
         with tempfile.TemporaryDirectory(dir=folder) as place:
