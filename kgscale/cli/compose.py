@@ -47,7 +47,7 @@ PATHS: Final = (
 """The same for these, but for ``null``, a list or mapping, or quotes around the value."""
 
 
-LONGEST: Final = 1 << 20
+LONGEST: Final = 1 << 16
 """Characters of a file of settings."""
 DEEPEST: Final = 30
 """Levels of them."""

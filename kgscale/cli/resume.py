@@ -18,6 +18,8 @@ KEY: Final = "resume="
 LATEST: Final = "latest"
 TOLD: Final = "# python -m kgscale "
 """How the first line of a run's settings begins."""
+REFERENCES: Final = 16
+"""In that line, to other settings: many could double each other's length."""
 MAY_CHANGE: Final = (
     *(f"trainer.{name}" for name in ("max_epochs", "max_seconds", "patience")),
     *(f"trainer.{name}" for name in ("accelerator", "devices", "threads", "workers", "ahead")),
@@ -113,9 +115,11 @@ def _latest(root: Path) -> Path:
 def _began(file: Path) -> list[str]:
     """The arguments in the first line; none if another program wrote the settings."""
     with file.open(encoding="utf-8") as lines:
-        first = lines.readline()
+        first = lines.readline(compose.LONGEST)
     if not first.startswith(TOLD):
         return []
+    if first.count("${") > REFERENCES:
+        raise DataError(f"{file}: its first line has more references than arguments have")
     try:
         return shlex.split(first.removeprefix(TOLD))
     except ValueError as error:
@@ -148,6 +152,6 @@ def _text(value: Any) -> str:
 def _is_done(directory: Path) -> bool:
     try:
         results = json.loads((directory / "results.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(results, dict) and results.get("status") == "done"

@@ -94,6 +94,24 @@ def check_readable(path: Path) -> None:
         raise unreadable(path, error) from error
 
 
+GROWTH = 200
+"""So many times its size, and more than ``HARMLESS`` bytes, is what no data set grows to."""
+HARMLESS = 256 << 20
+
+
+def check_growth(what: str, packed: int, unpacked: int) -> None:
+    """Refuse an archive that is made to fill a disk.
+
+    Raises:
+        DataError: it would grow beyond all that data do.
+    """
+    if unpacked > max(HARMLESS, GROWTH * packed):
+        raise DataError(
+            f"{what} has {packed:,} bytes and would unpack to {unpacked:,}, more than {GROWTH}"
+            " times as many, which no data set does: if it is yours, unpack it yourself"
+        )
+
+
 UNREADABLE = (OSError, pa.ArrowException, UnicodeDecodeError)
 """What reading a damaged file raises."""
 

@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from kgscale.data.files import check_readable, unreadable
+from kgscale.data.files import check_growth, check_readable, unreadable
 from kgscale.data.spool import Array, forget
 from kgscale.errors import DataError
 
@@ -223,6 +223,8 @@ def unpack_npz(path: Path, scratch: Path) -> dict[str, Array]:
             raise DataError(f"{path} is not an .npz file: write it with numpy.savez")
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
+            size = sum(archive.getinfo(name).file_size for name in names)
+            check_growth(str(path), path.stat().st_size, size)
             for at, name in enumerate(names):
                 with archive.open(name) as packed, (scratch / f"{at}.npy").open("wb") as plain:
                     shutil.copyfileobj(packed, plain, 1 << 20)

@@ -116,7 +116,8 @@ def main() -> int:
     base = sys.argv[1] if len(sys.argv) > 1 else None
     write = sys.stdout.write
     try:
-        for quad in parse(_Timed(sys.stdin.buffer), format=RdfFormat.RDF_XML, base_iri=base):
+        stream: Any = _Timed(sys.stdin.buffer)
+        for quad in parse(stream, format=RdfFormat.RDF_XML, base_iri=base):
             write(f"{quad.triple} .\n")
         sys.stdout.flush()
     except SyntaxError as error:

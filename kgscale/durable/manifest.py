@@ -82,7 +82,19 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         raise ValueError(f"it has no {MANIFEST}")
     if path.stat().st_size > _LARGEST:
         raise ValueError(f"{MANIFEST} is too large")
-    return unsealed(path)
+    content = unsealed(path)
+    files = content.get("files")
+    if not isinstance(files, dict) or not all(_is_entry(entry) for entry in files.values()):
+        raise ValueError(f"{MANIFEST} does not tell what files there are")
+    return content
+
+
+def _is_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("bytes"), int)
+        and isinstance(entry.get("blocks"), list)
+    )
 
 
 def check_manifest(directory: Path) -> dict[str, Any]:

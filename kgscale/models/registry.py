@@ -65,6 +65,11 @@ REASONERS: Final = {kind.__name__: kind for kind in (PathReasoner,)}
 _WEIGHTS: Final = "model.safetensors"
 _SPEC: Final = "model.json"
 _SCHEMA: Final = 2
+_UNREADABLE: Final = (
+    OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError,
+    OverflowError, RuntimeError,
+)  # fmt: skip
+"""What is raised by a file or a specification that is none of ours."""
 _MOST_LAYERS: Final = 1000
 """Of a model read from a file, whose layers are made before their sizes can be compared."""
 
@@ -179,10 +184,12 @@ def load_model(directory: Path) -> tuple[Model, dict[str, Any]]:
         if (told["kind"], told["schema"]) != ("model", _SCHEMA):
             raise ValueError(f"{told['kind']} of schema {told['schema']}, not a model of {_SCHEMA}")
         spec = json.loads((directory / _SPEC).read_text(encoding="utf-8"))
+        if not isinstance(spec, dict):
+            raise TypeError(f"{_SPEC} holds a {type(spec).__name__}")
         _check_sizes(spec, directory / _WEIGHTS)
         model = build_model(spec, seed=0)
         model.load_state_dict(load_file(directory / _WEIGHTS))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (*_UNREADABLE, SafetensorError) as error:
         raise DataError(
             f"{directory}: no readable model ({error}); name a finished run with run=DIR"
         ) from error

@@ -91,9 +91,10 @@ def _results(directory: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         official = found["metrics"].get("official")
         known = official is None or {"valid", "benchmark", "ogb"} <= official.keys()
+        known = known and (official is None or not official["valid"].keys().isdisjoint(MAIN))
         if not (known and {"seed", "parameters", "revision"} <= found.keys()):
             raise ValueError("it lacks what a finished run has")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{path} is damaged ({error}): leave {directory} out, or train it again"
         ) from error

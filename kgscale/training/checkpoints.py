@@ -22,6 +22,8 @@ from kgscale.errors import DataError, ResourceError
 _TENSORS: Final = "tensors.safetensors"
 _STATE: Final = "state.json"
 SCHEMA: Final = 2
+SUFFIX: Final = ".ckpt"
+"""Of a checkpoint's directory."""
 
 
 def save_state(state: Any, path: Path) -> None:
@@ -124,8 +126,10 @@ class SafetensorsIO(CheckpointIO):
 
     def remove_checkpoint(self, path: Any) -> None:
         """Only :meth:`sweep` removes it: what is on disk may name it until then."""
-        if Path(path).parent.resolve() == self.folder.resolve():
-            self._dropped.append(Path(path))
+        path = Path(path)
+        ours = path.parent.resolve() == self.folder.resolve() and path.suffix == SUFFIX
+        if ours and not self.folder.is_symlink():
+            self._dropped.append(path)
 
     def sweep(self) -> None:
         while self._dropped:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adagrad, Adam, Optimizer
 
-from kgscale.errors import ConfigError
+from kgscale.errors import ConfigError, DataError
 from kgscale.kernels.rows import rowwise_adagrad_, rowwise_adam_, sum_duplicates
 
 Method = Literal["adagrad", "adam"]
@@ -116,6 +116,17 @@ class VectorOptimizer(Optimizer):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what :meth:`state_dict` gave.
+
+        Raises:
+            DataError: it is that of other parameters, or none.
+        """
+        try:
+            self._check(state_dict)
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise DataError(
+                f"the optimiser's state is none of this model's ({error}); train anew"
+            ) from error
         group = self.param_groups[0]
         group["lr"] = state_dict["lr"]
         for table, state in zip(group["params"], state_dict["tables"], strict=True):
@@ -123,6 +134,74 @@ class VectorOptimizer(Optimizer):
         for optimizer, state in zip(self._dense, state_dict["dense"], strict=True):
             optimizer.load_state_dict(state)
         self._share_groups()
+
+    def _check(self, state: dict[str, Any]) -> None:
+        table_state = _STATE["rows"][self.method]
+        _is_number(state["lr"])
+        tables = self.param_groups[0]["params"]
+        for table, kept in zip(tables, state["tables"], strict=True):
+            _check_state(table, kept, table_state)
+        for optimizer, kept in zip(self._dense, state["dense"], strict=True):
+            own = optimizer.param_groups
+            for group, other in zip(own, kept["param_groups"], strict=True):
+                if len(group["params"]) != len(other["params"]):
+                    raise ValueError(f"a group of {len(other['params'])} parameters")
+                for name in group.keys() - {"params"}:
+                    if not isinstance(other[name], type(group[name])):
+                        raise TypeError(f"{name} is {other[name]!r}")
+                if more := other.keys() - group.keys() - {"initial_lr"}:
+                    raise ValueError(f"a group with {min(more)}")
+            parameters = [parameter for group in own for parameter in group["params"]]
+            names = _STATE["dense"][type(optimizer).__name__.lower()]
+            for number, one in kept["state"].items():
+                if not isinstance(number, int) or not 0 <= number < len(parameters):
+                    raise ValueError(f"a parameter {number!r}")
+                _check_state(parameters[number], one, names)
+
+
+_STATE: Final[dict[str, dict[str, dict[str, Callable[[Tensor], tuple[int, ...]]]]]] = {
+    "rows": {
+        "adagrad": {"sum": lambda x: tuple(x.shape)},
+        "adam": {
+            "first": lambda x: tuple(x.shape),
+            "second": lambda x: tuple(x.shape),
+            "step": lambda x: (x.shape[0],),
+        },
+    },
+    "dense": {
+        "adagrad": {"sum": lambda x: tuple(x.shape), "step": lambda x: ()},
+        "adam": {
+            "exp_avg": lambda x: tuple(x.shape),
+            "exp_avg_sq": lambda x: tuple(x.shape),
+            "step": lambda x: (),
+        },
+    },
+}
+"""What is kept for a parameter, and the sizes that it has."""
+
+
+def _check_state(
+    parameter: Tensor, kept: dict[str, Any], sizes: dict[str, Callable[[Tensor], tuple[int, ...]]]
+) -> None:
+    """Nothing, or all that belongs to a parameter.
+
+    Raises:
+        ValueError, TypeError, AttributeError: something else.
+    """
+    if kept and kept.keys() != sizes.keys():
+        raise ValueError(f"it has {', '.join(sorted(map(str, kept)))}")
+    for name, value in kept.items():
+        wanted = sizes[name](parameter)
+        if tuple(value.shape) != wanted:
+            raise ValueError(f"{name} of {tuple(value.shape)}, not {wanted}")
+        number = torch.int32 if name == "step" and wanted else parameter.dtype
+        if value.dtype != number and wanted:
+            raise TypeError(f"{name} of {value.dtype}")
+
+
+def _is_number(value: Any) -> None:
+    if not isinstance(value, float | int):
+        raise TypeError(f"lr is {value!r}")
 
 
 def gradient_rows(grad: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,13 +14,15 @@ from typing import Any, Final
 import torch
 
 from kgscale.errors import ConfigError, DataError
-from kgscale.training.checkpoints import load_state
+from kgscale.training.checkpoints import SUFFIX, load_state
 
 FOLDER: Final = "checkpoints"
-_PREFIX, _SUFFIX = "step-", ".ckpt"
+_PREFIX: Final = "step-"
 OWN: Final = "kgscale"
 """Our part of a saved state, beside Lightning's."""
 DTYPES: Final = ("float32", "bfloat16")
+_CHECKPOINTS: Final = "ModelCheckpoint"
+"""How the name of such a callback's state begins."""
 _NEEDED: Final = {"state_dict", "optimizer_states", "callbacks", "epoch_loss"}
 _OWN_NEEDED: Final = ("position", "loops", "directory", "watches", "score_dtype", "limits")
 
@@ -138,7 +140,7 @@ class Saved:
     def best(self) -> Path | None:
         """The checkpoint that validated best so far."""
         for name, state in self.state["callbacks"].items():
-            if name.startswith("ModelCheckpoint") and state["best_model_path"]:
+            if name.startswith(_CHECKPOINTS) and state["best_model_path"]:
                 return self.path.parent / Path(state["best_model_path"]).name
         return None
 
@@ -155,7 +157,10 @@ class Saved:
     def for_lightning(self, position: Position, directory: Path) -> dict[str, Any]:
         """The state that a Trainer restores, as if its run directory had always been this one."""
         state = {name: value for name, value in self.state.items() if name != OWN}
-        state = _moved(state, str(self.own["directory"]), str(directory))
+        state["callbacks"] = {
+            name: _at(value, directory) if name.startswith(_CHECKPOINTS) else value
+            for name, value in state["callbacks"].items()
+        }
         return {**state, "loops": {"fit_loop": _loops(self.own["loops"], position)}}
 
 
@@ -166,12 +171,12 @@ def _foreign(path: Path, why: object) -> str:
 def place_of(directory: Path, position: Position) -> Path:
     """Where a state is kept; names are in the order of training."""
     name = f"{_PREFIX}{position.updates:012}-{int(not position.step)}{int(position.finished)}"
-    return directory / FOLDER / f"{name}{_SUFFIX}"
+    return directory / FOLDER / f"{name}{SUFFIX}"
 
 
 def states(directory: Path) -> list[Path]:
     """What a run has kept, the newest first."""
-    found = (directory / FOLDER).glob(f"{_PREFIX}*{_SUFFIX}")
+    found = (directory / FOLDER).glob(f"{_PREFIX}*{SUFFIX}")
     return sorted(found, key=lambda path: path.name, reverse=True)
 
 
@@ -182,6 +187,11 @@ def newest(directory: Path) -> Saved:
         DataError: there is none.
     """
     failure: DataError | None = None
+    if (directory / FOLDER).is_symlink():
+        raise DataError(
+            f"{directory / FOLDER} is a link: what is written and removed there would be elsewhere;"
+            " put the directory itself in its place"
+        )
     for path in states(directory):
         try:
             return Saved.read(path)
@@ -195,15 +205,23 @@ def newest(directory: Path) -> Saved:
     )
 
 
-def _moved(value: Any, before: str, now: str) -> Any:
-    """With the run directory's new path, where it has been moved."""
-    if isinstance(value, str):
-        return now + value.removeprefix(before) if value.startswith(before) else value
-    if isinstance(value, dict):
-        return {_moved(k, before, now): _moved(v, before, now) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_moved(item, before, now) for item in value)
-    return value
+def _at(kept: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    """What Lightning keeps of checkpoints, with all of them in this run directory.
+
+    It compares paths as texts, and with others forgets which one was the best.
+    """
+    folder = (directory / FOLDER).resolve()
+
+    def here(path: Any) -> str:
+        return str(folder / Path(path).name) if path else ""
+
+    paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+    return {
+        **kept,
+        **{name: here(kept.get(name)) for name in paths},
+        "dirpath": str(folder),
+        "best_k_models": {here(path): score for path, score in kept["best_k_models"].items()},
+    }
 
 
 def _loops(kept: Mapping[str, Any], position: Position) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from benchmarks import ogb_layouts
 
 from fault.child import SMALL, triples
 from fault.readers import finished, saved, zipped
-from kgscale.durable import MANIFEST, read_manifest, write_manifest
+from kgscale.durable import MANIFEST, read_manifest, sealed, write_manifest
 
 MARK = "mark"
 """What a payload that runs leaves behind."""
@@ -108,11 +108,28 @@ def models(folder: Path, url: str) -> Iterator[Evil]:
             yield Evil(f"{name} as {file.name}", command, file.parent.name)
         reseal(file, zipped({"archive/data.pkl": payloads(folder / MARK)["reduce"]}))
         yield Evil(f"a model of torch as {file.name}", command, file.parent.name)
+        for text in (b"[1]", b'"x"', b"7", b"null", b"{}", b"[" * 100_000):
+            reseal(file, text)
+            yield Evil(f"{text[:9]!r} as {file.name}", command, file.parent.name)
         if file.suffix == ".safetensors":
             for name, content in false_tensors().items():
                 reseal(file, content)
                 yield Evil(f"{name} in {file.name}", command, file.parent.name)
         reseal(file, good)
+    for folder_, command in ((run / "model", predict), (state, resume)):
+        told = read_manifest(folder_)
+        good = (folder_ / MANIFEST).read_bytes()
+        for value in ([], {"x": 1}, {"x": {"bytes": "1"}}, None, 7):
+            (folder_ / MANIFEST).write_text(sealed({**told, "files": value}))
+            yield Evil(f"files {value} in a manifest", command, folder_.name)
+        (folder_ / MANIFEST).write_bytes(good)
+    results = run / "results.json"
+    good = results.read_bytes()
+    for content in (b"[" * 200_000, b"[]", b"{}", b'{"status": 7, "metrics": []}'):
+        results.write_bytes(content)
+        form = ["leaderboard", f"runs={run}", f"output={folder / 'form'}"]
+        yield Evil(f"{content[:9]!r} as results", form, results.name)
+    results.write_bytes(good)
     spec = run / "model" / "model.json"
     good = spec.read_bytes()
     for name, change in SPECS.items():
@@ -204,9 +221,11 @@ def archives(folder: Path, url: str) -> Iterator[Evil]:
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr(*member("ddi/null", mode=stat.S_IFCHR | 0o666))
     yield Evil("an archive with a device", download(folder, url, 100), "RELEASE")
+    packed.write_bytes(zipped({"ddi/a.txt": bytes(1 << 29)}))
+    yield Evil("an archive that grows", download(folder, url, 102), "data.zip")
     good = zipped({"ddi/a.txt": b"text" * 100})
     packed.write_bytes(larger(good, 0xFFFFFFFE))
-    yield Evil("an archive that says 4 GB", download(folder, url, 101), "RELEASE")
+    yield Evil("an archive that says 4 GB", download(folder, url, 101), "data.zip")
     for name, content in {
         "no end": good[:-30],
         "another size than it says": larger(good, 300),
@@ -260,6 +279,14 @@ def tables(folder: Path, url: str) -> Iterator[Evil]:
     }.items():
         features.write_bytes(zipped({"x.npy": array(shape)}))
         yield Evil(f"an array with {name}", own, features.name)
+    with (
+        zipfile.ZipFile(features, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("x.npy", "w", force_zip64=True) as member,
+    ):
+        member.write(array(f"({1 << 29}, 1)", content=b""))
+        for _ in range(ZEROS // CHUNK):
+            member.write(bytes(CHUNK))
+    yield Evil("an array of zeros that grows", own, features.name)
     sparse = {"format": array("()", "'|S3'", b"csr"), "shape": numbers([HUGE, HUGE])}
     parts = {"data": numbers([1.0]), "indices": numbers([0]), "indptr": numbers([0, 1])}
     members = {f"{name}.npy": content for name, content in (sparse | parts).items()}
@@ -327,7 +354,10 @@ def settings_of_others(folder: Path, url: str) -> Iterator[Evil]:
         "--config-name=evil",
     ):
         yield Evil(given, train(folder, "data=triples", data, given, "encoder=evil"), "")
+    doubled = " ".join(f"'+x{n}={f'${{x{n - 1}}}' * 8}'" for n in range(1, 11))
     for name, text in {
+        "references to references": f"# python -m kgscale +x0=aaaa {doubled}\nseed: 0\n",
+        "many lists": "x: [" + "[]," * 340_000 + "[]]",
         "an object of YAML": f'x: !!python/object/apply:os.system ["touch {mark}"]\n',
         "a name of YAML": "x: !!python/name:os.system\n",
         "nine levels of aliases": aliases(),

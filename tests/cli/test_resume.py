@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -18,7 +20,7 @@ import kgscale
 from kgscale.cli import main
 from kgscale.tasks.directory import reopened
 from kgscale.training.callbacks import StopOnSignal
-from kgscale.training.checkpoints import load_state
+from kgscale.training.checkpoints import load_state, save_state
 from kgscale.training.keep import DIVERGED
 from kgscale.training.module import GraphModule
 from kgscale.training.resume import newest, states
@@ -72,6 +74,12 @@ def stopped(log: list[str], after: int | None) -> Iterator[None]:
         yield
 
 
+def early(state: dict[str, Any]) -> dict[str, Any]:
+    """What early stopping remembers."""
+    (kept,) = (v for name, v in state["callbacks"].items() if name.startswith("EarlyStopping"))
+    return {name: str(value) for name, value in kept.items()}
+
+
 def run_of(root: Path) -> Path:
     (directory,) = root.glob("*/[!.]*")
     return directory
@@ -83,8 +91,18 @@ def ended(directory: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
     assert results["status"] == "done"
     state = newest(directory).state
     kept = digest([state["state_dict"], state["optimizer_states"]])
-    curve = [row.rsplit(",", 1) for row in (directory / "metrics.csv").read_text().split()]
-    return results["metrics"], {"epochs": results["epochs"], "rows": len(curve)}, kept
+    with (directory / "metrics.csv").open(newline="") as lines:
+        curve = [
+            {name: value for name, value in row.items() if "minutes" not in name}
+            for row in csv.DictReader(lines)
+        ]
+    scores = [
+        [value[name] for name in ("best_model_score", "kth_value", "current_score")]
+        for name, value in state["callbacks"].items()
+        if name.startswith("ModelCheckpoint")
+    ]
+    same = {"epochs": results["epochs"], "curve": curve, "stopping": early(state)}
+    return results["metrics"], {**same, "scores": str(scores)}, kept
 
 
 def goes_on(root: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> int:
@@ -196,6 +214,32 @@ def test_a_run_that_was_moved(command: Command, cut: Path, tmp_path: Path) -> No
     assert command(f"resume={elsewhere}")[0] == 0
     assert json.loads((elsewhere / "results.json").read_text())["status"] == "done"
     assert not cut.exists()
+
+
+def test_a_moved_run_knows_its_best(
+    command: Command, own: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one whose root was a relative path."""
+    monkeypatch.chdir(tmp_path)
+    assert command(*own, "root=runs", "trainer.max_epochs=2")[0] == 0
+    here = run_of(tmp_path / "runs")
+    elsewhere = shutil.copytree(here, tmp_path / "elsewhere")
+    state = newest(here).state["callbacks"]
+    (kept,) = (value for name, value in state.items() if name.startswith("ModelCheckpoint"))
+    for run in (here.relative_to(tmp_path), elsewhere.relative_to(tmp_path)):
+        # One that nothing later reaches, so that it must be what is remembered.
+        saved = newest(run)
+        (name,) = (name for name in saved.state["callbacks"] if name.startswith("ModelCheckpoint"))
+        told = saved.state["callbacks"][name]
+        score = torch.tensor(9.0)
+        told["best_model_score"] = told["current_score"] = told["kth_value"] = score
+        told["best_k_models"] = dict.fromkeys(told["best_k_models"], score)
+        save_state(saved.state, saved.path)
+        assert command(f"resume={run}", "trainer.max_epochs=3")[0] == 0
+    best = Path(kept["best_model_path"]).name
+    assert Path(newest(elsewhere).best or "").name == Path(newest(here).best or "").name == best
+    found, expected = (json.loads((run / "results.json").read_text()) for run in (elsewhere, here))
+    assert found["metrics"] == expected["metrics"]
 
 
 def test_in_python(cut: Path) -> None:

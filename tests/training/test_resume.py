@@ -14,7 +14,7 @@ from rich.console import Console
 
 from kgscale.errors import DataError
 from kgscale.training import callbacks
-from kgscale.training.checkpoints import save_state
+from kgscale.training.checkpoints import SafetensorsIO, save_state
 from kgscale.training.data import GraphData
 from kgscale.training.fit import FitResult, TrainerSettings, fit
 from kgscale.training.link import LinkPrediction
@@ -107,6 +107,52 @@ def test_a_state_from_elsewhere_removes_nothing_elsewhere(
     _, result, _ = run(tmp_path / "cut", monkeypatch, resume=True)
     assert result.metrics, "another one was better"
     assert [file.name for file in precious.iterdir()] == ["thesis"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda kept: kept.update(lr="fast"),
+        lambda kept: kept.update(tables=[]),
+        lambda kept: kept["tables"][0].clear() or kept["tables"][0].update(sum=torch.zeros(3)),
+        lambda kept: kept["tables"][0].update(more=torch.zeros(3)),
+        lambda kept: kept["dense"].pop(),
+        lambda kept: kept["dense"][0]["param_groups"][0]["params"].append(9),
+        lambda kept: kept["dense"][0]["param_groups"][0].update(lr=None),
+        lambda kept: kept["dense"][0]["param_groups"][0].pop("eps"),
+        lambda kept: kept["dense"][0]["param_groups"][0].update(other=1),
+        lambda kept: kept["dense"][0]["state"][0].popitem(),
+        lambda kept: kept["dense"][0]["state"][0].update(step="1"),
+        lambda kept: kept["dense"][0]["state"].update({99: {}}),
+        lambda kept: kept["dense"][0].update(state=[1]),
+    ],
+)
+def test_another_optimiser_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any]
+) -> None:
+    """Before a step, and not by what a step then stumbles over."""
+    run(tmp_path / "cut", monkeypatch, stop_after=STEPS + 1)
+    replaced(tmp_path / "cut", lambda state: change(state["optimizer_states"][0]))
+    with pytest.raises(DataError, match="the optimiser's state is none of this model's"):
+        run(tmp_path / "cut", monkeypatch, resume=True)
+
+
+def test_checkpoints_that_are_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To a directory of somebody's, where all is called as a state says."""
+    run(tmp_path / "cut", monkeypatch, stop_after=STEPS + 1)
+    home = tmp_path / "home"
+    (home / "documents").mkdir(parents=True)
+    for path in (tmp_path / "cut" / "checkpoints").iterdir():
+        path.rename(home / path.name)
+    (tmp_path / "cut" / "checkpoints").rmdir()
+    (tmp_path / "cut" / "checkpoints").symlink_to(home)
+    with pytest.raises(DataError, match="checkpoints is a link"):
+        newest(tmp_path / "cut")
+    files = SafetensorsIO(tmp_path / "cut" / "checkpoints")
+    files.remove_checkpoint(home / "documents")
+    files.sweep()
+    SafetensorsIO(home).remove_checkpoint(home / "documents")
+    assert (home / "documents").is_dir()
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kgscale.data.audit import Tell, silent
+from kgscale.data.files import check_growth
 from kgscale.errors import ConfigError, DataError, ResourceError
 
 PIECE = 1 << 20
@@ -152,7 +153,7 @@ class Download:
                 if total is None:  # then the end is all that is told
                     about["bytes"] = file.tell()
                     self._about.write_text(json.dumps(about), encoding="utf-8")
-                return file.tell() == about["bytes"]
+                return bool(file.tell() == about["bytes"])
 
     def _saved(self) -> dict[str, Any]:
         """What was told about the file of which there is a part."""
@@ -199,7 +200,13 @@ class Download:
                 members = [m for m in packed.infolist() if PurePosixPath(m.filename).parts]
                 members = [m for m in members if PurePosixPath(m.filename).parts[0] != JUNK]
                 top = self._only_folder(members)
-                self._check_space(sum(member.file_size for member in members))
+                size = sum(member.file_size for member in members)
+                try:
+                    check_growth(self.url, self._have(), size)
+                except DataError:
+                    self.archive.unlink()
+                    raise
+                self._check_space(size)
                 for member in members:
                     tell(f"unpacking {member.filename}")
                     packed.extract(member, target)
