@@ -97,7 +97,7 @@ def ended(directory: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
             for row in csv.DictReader(lines)
         ]
     scores = [
-        [value[name] for name in ("best_model_score", "kth_value", "current_score")]
+        [value[name] for name in ("best_model_score", "kth_value")]
         for name, value in state["callbacks"].items()
         if name.startswith("ModelCheckpoint")
     ]

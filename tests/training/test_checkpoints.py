@@ -86,11 +86,11 @@ def test_an_unwritable_place_is_told(tmp_path: Path) -> None:
 def test_lightnings_own_calls(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
     io, state = SafetensorsIO(folder), {"state_dict": {"w": torch.ones(2)}, "epoch": 1}
-    io.save_checkpoint(state, folder / "x")
-    torch.testing.assert_close(io.load_checkpoint(folder / "x", torch.device("cpu")), state)
-    io.remove_checkpoint(folder / "x")
-    assert (folder / "x").exists()
-    for elsewhere in (folder, tmp_path, folder / ".." / "other", folder / "x" / "y"):
+    io.save_checkpoint(state, folder / "x.ckpt")
+    torch.testing.assert_close(io.load_checkpoint(folder / "x.ckpt", torch.device("cpu")), state)
+    io.remove_checkpoint(folder / "x.ckpt")
+    assert (folder / "x.ckpt").exists()
+    for elsewhere in (folder, tmp_path, folder / ".." / "other", folder / "x.ckpt" / "y"):
         io.remove_checkpoint(elsewhere)
     (tmp_path / "other").mkdir()
     io.sweep()
