@@ -1,6 +1,6 @@
 """Errors that a user can act on; each class carries the exit code of the command line.
 
-Exit codes: 0 done, 2 a user's setting, 3 data, 4 out of resources, 130/143 interrupted.
+Exit codes: 0 done, 2 a user's setting, 3 data, 4 out of resources, 129/130/143 interrupted.
 """
 
 from __future__ import annotations

@@ -43,6 +43,6 @@ def help_text(commands: dict[str, str]) -> str:
         "resume=latest or resume=DIR goes on with a run that was cut short, at that very step",
         "flags: -m (one run per combination of comma-separated values), --cfg job, --help,"
         " --version",
-        "exit codes: 0 done, 2 a setting, 3 data, 4 out of resources, 130/143 interrupted",
+        "exit codes: 0 done, 2 a setting, 3 data, 4 out of resources, 129/130/143 interrupted",
     ]
     return "\n".join(lines)

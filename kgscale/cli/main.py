@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from kgscale.cli.conf import help_text
 from kgscale.errors import ConfigError, Interrupted, KgscaleError, out_of_memory, printable
+from kgscale.signals import asking_to_end, took_the_terminal
 
 COMMANDS: Final = {
     "train": "train a model and write a run directory (the default command)",
@@ -31,7 +32,7 @@ STUDIES: Final = ("compare", "tune")
 
 
 class _Signals:
-    """Turns SIGINT and SIGTERM into :class:`Interrupted`, so that everything is cleaned up."""
+    """Turns what asks to end into :class:`Interrupted`, so that everything is cleaned up."""
 
     received: int | None = None
 
@@ -40,7 +41,7 @@ class _Signals:
         if _rank() > 0:  # rank 0 tells when to end
             yield
             return
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.getsignal(number) for number in asking_to_end()}
         try:
             for number in before:
                 signal.signal(number, self._handle)
@@ -53,6 +54,7 @@ class _Signals:
                 signal.signal(number, handler)
 
     def _handle(self, number: int, frame: object) -> None:
+        took_the_terminal(number)
         self.received = number
         raise Interrupted(number)
 

@@ -209,17 +209,6 @@ class Embedder:
         return flat.view(rows, dim)
 
 
-def embed_graph(
-    model: LinkModel | NodeModel,
-    graph: Adjacency,
-    *,
-    memory: int,
-    features: Features = no_features,
-) -> GraphVectors:
-    """Vectors of all entities and relations, see :class:`Embedder`."""
-    return Embedder(model=model, graph=graph, memory=memory, features=features).every
-
-
 def fits(rows: int, dim: int, device: torch.device, memory: int) -> bool:
     """Whether so many vectors find room where the model is."""
     if device.type == "cuda":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -13,10 +12,11 @@ from typing import Any, Final
 
 from kgscale.durable import write_text
 from kgscale.errors import Interrupted
+from kgscale.signals import asking_to_end
 from kgscale.studies.record import Record, read_record
 from kgscale.tasks.measure import failure
 
-INTERRUPTIONS: Final = {128 + number: number for number in (signal.SIGINT, signal.SIGTERM)}
+INTERRUPTIONS: Final = {128 + number: number for number in asking_to_end()}
 LOOK_SECONDS: Final = 1.0
 """Between two looks at what a run has come to."""
 

@@ -15,16 +15,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from kgscale.errors import Interrupted
 from kgscale.metrics import word
+from kgscale.signals import asking_to_end, took_the_terminal
 from kgscale.training.distributed import rank
 from kgscale.training.stopwatch import Stopwatch
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 1.0
 """Seconds after which another signal means: at once."""
 
 
 class StopOnSignal(pl.Callback):
-    """Ends training after the running step on SIGINT or SIGTERM; a second one ends it at once.
+    """Ends training after the running step when a signal asks; a second one ends it at once.
 
     Of several ranks only the first listens; it takes the others along when it ends.
     """
@@ -38,7 +38,7 @@ class StopOnSignal(pl.Callback):
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Replace the process's handlers for a while (only possible in the main thread)."""
-        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        before = {number: signal.getsignal(number) for number in asking_to_end()}
         try:
             self._install()
             yield
@@ -47,7 +47,7 @@ class StopOnSignal(pl.Callback):
                 self._set(number, handler)
 
     def _install(self) -> None:
-        for number in _SIGNALS:
+        for number in asking_to_end():
             # A rank that waits in a collective runs no handler of ours: only the default ends it.
             self._set(number, self._handle if rank() == 0 else signal.SIG_DFL)
 
@@ -56,6 +56,7 @@ class StopOnSignal(pl.Callback):
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: Any) -> None:
+        took_the_terminal(number)
         now = self.clock()
         # A launcher passes on what the terminal has sent already: that is one wish, not two.
         self.at_once = self.received is not None and now - self._first > PATIENCE

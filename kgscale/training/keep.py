@@ -130,7 +130,6 @@ class KeepState(pl.Callback):
         own = {
             "position": asdict(position),
             "loops": {"stepped": trainer.fit_loop.epoch_loop._batches_that_stepped},
-            "directory": str(self.directory),
             "watches": {name: watch.seconds for name, watch in self.watches.items()},
             **self.own(),
         }

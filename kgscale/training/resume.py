@@ -24,7 +24,7 @@ DTYPES: Final = ("float32", "bfloat16")
 _CHECKPOINTS: Final = "ModelCheckpoint"
 """How the name of such a callback's state begins."""
 _NEEDED: Final = {"state_dict", "optimizer_states", "callbacks", "epoch_loss"}
-_OWN_NEEDED: Final = ("position", "loops", "directory", "watches", "score_dtype", "limits")
+_OWN_NEEDED: Final = ("position", "loops", "watches", "score_dtype", "limits")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,7 +72,7 @@ def killed(tries: int) -> list[Row]:
             done = [int(line) for line in steps.read_text().split()] if steps.exists() else []
             state = newest(run)
             lost = max(0, done[-1] + 1 - state.position.updates) if done else 0
-            worst, resumed = max(worst, lost), resumed + 1
+            worst, resumed = max(worst, lost), resumed + (lost <= INTERVAL)
         child = start(again, folder / "error", noting(steps))
         _, status = os.waitpid(child, 0)
         last = os.waitstatus_to_exitcode(status)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +26,26 @@ PATCHED = (
     "raise SystemExit(kgscale.cli.main())"
 )
 """The program with one function that announces itself and takes a minute."""
+NOTING = """
+import os
+from pathlib import Path
+from kgscale.training import distributed
+from kgscale.training.module import GraphModule
+
+step = GraphModule.training_step
+
+def noted(self, batch, index):
+    asked, names = batch.query, batch.entity_id
+    heads, relations = names[asked.head[asked.answer_query]], asked.relation[asked.answer_query]
+    rows = zip(heads.tolist(), relations.tolist(), names[asked.answer].tolist())
+    text = "".join(f"{self.current_epoch} {h} {r} {t}\\n" for h, r, t in rows)
+    with (Path(os.environ["NOTES"]) / f"{distributed.rank()}-{os.getpid()}").open("a") as notes:
+        notes.write(text)
+    return step(self, batch, index)
+
+GraphModule.training_step = noted
+"""
+"""A module that Python imports by itself: every process notes what each of its steps asks."""
 
 
 @pytest.fixture
@@ -31,17 +53,27 @@ def own(data: Path, tmp_path: Path) -> list[str]:
     return ["data=triples", f"data.path={data}", f"root={tmp_path / 'out'}", *SMALL]
 
 
+def environment(*paths: Path, **more: str) -> dict[str, str]:
+    path = os.pathsep.join(map(str, (*paths, CLONE)))
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **more}
+
+
 class Program:
     """A child in a session of its own, whose output is read as it comes."""
 
-    def __init__(self, *arguments: str, start: tuple[str, ...] = ("-m", "kgscale")) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(CLONE), "PYTHONUNBUFFERED": "1"}
+    def __init__(
+        self,
+        *arguments: str,
+        start: tuple[str, ...] = ("-m", "kgscale"),
+        paths: tuple[Path, ...] = (),
+        **more: str,
+    ) -> None:
         self.process = subprocess.Popen(
             [sys.executable, *start, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment,
+            env=environment(*paths, **more),
             start_new_session=True,
         )
 
@@ -127,7 +159,7 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143)],
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
 )
 @pytest.mark.slow
 def test_a_signal_during_training(
@@ -142,6 +174,35 @@ def test_a_signal_during_training(
     assert error.startswith("kgscale: interrupted")
     assert error.count("\n") == 1
     check_interrupted(only_run(tmp_path))
+
+
+@pytest.mark.slow
+def test_a_closed_terminal(own: list[str], tmp_path: Path) -> None:
+    """Nothing can be written to it any more, and the state is kept."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(sys.executable, [sys.executable, "-m", "kgscale", *own, *LONG], environment())
+    shown = b""
+    while b"epoch 3/" not in shown.replace(b"  ", b" ").replace(b"  ", b" "):
+        shown += os.read(terminal, 1 << 16)
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 129
+    check_interrupted(only_run(tmp_path))
+
+
+@pytest.mark.slow
+def test_nohup_outlives_its_terminal(own: list[str], programs: list[Program]) -> None:
+    ignoring = "import signal as s, os, sys; s.signal(s.SIGHUP, s.SIG_IGN); "
+    start = ("-c", f"{ignoring} os.execv(sys.executable, [sys.executable, '-m', 'kgscale'"
+             ", *sys.argv[1:]])")  # fmt: skip
+    program = Program(*own, *LONG, start=start)
+    programs.append(program)
+    program.wait_for("epoch ", times=2)
+    program.process.send_signal(signal.SIGHUP)
+    program.wait_for("epoch ", times=2)
+    program.process.send_signal(signal.SIGTERM)
+    assert program.end()[0] == 143
 
 
 @pytest.mark.slow
@@ -232,19 +293,34 @@ def test_a_killed_rank_costs_nothing_that_was_saved(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("before", "now"), [(2, 1), (1, 2), (2, 3)])
-def test_another_number_of_processes(own: list[str], tmp_path: Path, before: int, now: int) -> None:
-    """Between two epochs a run may change it: each of its epochs is a whole one.
+def test_another_number_of_processes(
+    own: list[str], data: Path, tmp_path: Path, before: int, now: int
+) -> None:
+    """Between two epochs a run may change it: each of its epochs asks all there is, once."""
+    module, notes = tmp_path / "module", tmp_path / "notes"
+    module.mkdir()
+    notes.mkdir()
+    (module / "sitecustomize.py").write_text(NOTING)
 
-    That the shares of an epoch, for any number of them, are its questions once is a law of every
-    strategy (tests/sampling).
-    """
-    first = [*own, f"trainer.devices={before}", "trainer.max_epochs=2"]
-    assert Program(*first).end(timeout=200) == (0, "")
+    def run(*arguments: str) -> None:
+        program = Program(*arguments, paths=(module,), NOTES=str(notes))
+        assert program.end(timeout=200) == (0, "")
+
+    run(*own, f"trainer.devices={before}", "trainer.max_epochs=2")
     more = ("trainer.max_epochs=4", f"trainer.devices={now}")
-    assert Program("resume=latest", f"root={tmp_path / 'out'}", *more).end(timeout=200) == (0, "")
-    counted = json.loads((only_run(tmp_path) / "results.json").read_text())
-    assert counted["epochs"] == 4
+    run("resume=latest", f"root={tmp_path / 'out'}", *more)
     assert len(losses(tmp_path / "out")) == 4
+    assert len(list(notes.iterdir())) == before + now
+    asked = Counter(line for file in notes.iterdir() for line in file.read_text().splitlines())
+    assert set(asked.values()) == {1}
+    epochs: dict[str, set[str]] = {}
+    for line in asked:
+        epoch, _, triple = line.partition(" ")
+        epochs.setdefault(epoch, set()).add(triple)
+    assert sorted(epochs) == ["0", "1", "2", "3"]
+    train = set((data / "train.tsv").read_text(encoding="utf-8").splitlines())
+    assert len(epochs["0"]) == 2 * len(train)  # in both directions
+    assert all(found == epochs["0"] for found in epochs.values())
 
 
 @pytest.mark.slow

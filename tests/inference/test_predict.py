@@ -7,7 +7,7 @@ import torch
 
 from kgscale.data.triples import TripleFiles
 from kgscale.graph.store import GraphStore, prepare
-from kgscale.inference.embed import GraphVectors, embed_graph
+from kgscale.inference.embed import Embedder, GraphVectors
 from kgscale.inference.predict import Predictor, VectorPredictor, table
 from kgscale.models.decoders import DistMult
 from kgscale.models.registry import build_model
@@ -123,7 +123,9 @@ def test_vectors_do_not_depend_on_memory(memory: int, monkeypatch: pytest.Monkey
     model = build_model(spec, seed=0)
     for update in model.encoder.update:
         torch.nn.init.ones_(update.gain)
-    expected = embed_graph(model, graph, memory=1 << 20).entity
-    assert torch.equal(embed_graph(model, graph, memory=memory).entity, expected)
+    expected = Embedder(model=model, graph=graph, memory=1 << 20).every.entity
+    assert torch.equal(Embedder(model=model, graph=graph, memory=memory).every.entity, expected)
     monkeypatch.setattr("kgscale.inference.embed.ROWS", 64)
-    torch.testing.assert_close(embed_graph(model, graph, memory=memory).entity, expected)
+    torch.testing.assert_close(
+        Embedder(model=model, graph=graph, memory=memory).every.entity, expected
+    )

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from kgscale.batch import Block, SubgraphBatch
 from kgscale.errors import ConfigError, DataError
-from kgscale.inference.embed import embed_graph, row_blocks
+from kgscale.inference.embed import Embedder, row_blocks
 from kgscale.losses import BCELoss, MarginLoss, SoftmaxLoss
 from kgscale.models.encoders import HGT, RGAT, RGCN, CompGCN, Encoder, RelationalSAGE
 from kgscale.models.encoders.precomputed import MapEncoder
@@ -132,7 +132,7 @@ def test_full_fanout_equals_full_graph_inference(name: str, num_layers: int) -> 
     batch = strategy.batch(0, 0, rank=0, world_size=1)
     # The batch hides what it asks; the full graph must hide the same to be comparable.
     rest = without(set(range(len(GRAPH.triple))) - set(batch.triple.tolist()))
-    vectors = embed_graph(model, rest, memory=1 << 20)
+    vectors = Embedder(model=model, graph=rest, memory=1 << 20).every
     entity, relation = model.encode(with_degree(batch, rest))
     torch.testing.assert_close(
         entity, vectors.entity[batch.entity_id[: batch.hop_size[0]]], rtol=1e-4, atol=1e-5
@@ -358,7 +358,7 @@ def test_every_combination_runs_forward_and_backward(
 @pytest.mark.parametrize("encoder", [name for name in OVER_EDGES if name != "EmbeddingOnly"])
 def test_a_residual_encoder_starts_as_the_embedding_only_model(encoder: str) -> None:
     model = build_model(spec(encoder), seed=0).eval()
-    vectors = embed_graph(model, GRAPH, memory=1 << 20)
+    vectors = Embedder(model=model, graph=GRAPH, memory=1 << 20).every
     assert torch.equal(vectors.entity, model.inputs.table.weight)
     assert torch.equal(vectors.relation, model.encoder.relation)
 

@@ -86,7 +86,6 @@ class Planner:
         if size is None:
             return None
         trainer = self.settings.trainer
-        on_device = accelerated(trainer)
         return Need(
             step=step_bytes(size, self.asks, self.model, self.graph),
             model=self.model.table + self.model.weights + self.model.state,
@@ -102,7 +101,7 @@ class Planner:
             ahead=trainer.ahead,
             workers=trainer.workers,
             devices=trainer.devices,
-            accelerated=on_device,
+            accelerated=accelerated(trainer),
         )
 
     def work(self, strategy: Settings) -> float:
