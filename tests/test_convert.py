@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from kgscale.data.question_file import read_questions
 from kgscale.data.triples import TripleFiles
 from kgscale.graph.store import GraphStore, prepare
 
@@ -91,3 +94,23 @@ def test_twitch(tmp_path: Path) -> None:
     node, label = labels.of("train")
     told = {key: labels.names[at] for key, at in zip(store.entity_keys(node), label, strict=True)}
     assert told == {user: str(is_so) for user, is_so in mature.items()}
+
+
+def test_questions_of_betae(tmp_path: Path) -> None:
+    """A relation and its reverse, what is not so, and unions, in the order of their steps."""
+    queries = {
+        "2p": "[7, [0, 3]]",
+        "pni": "[[1, [4, 0, -2]], [2, [5]]]",
+        "inp": "[[[1, [0]], [2, [2, -2]]], [1]]",
+        "up-DNF": "[[[1, [0]], [2, [2]], [-1]], [4]]",
+    }
+    rows = [{"type": k, "query": q, "easy": [3], "hard": [4, 5]} for k, q in queries.items()]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "test_queries.parquet")
+    found = list(read_questions(convert("betae", tmp_path) / "questions.parquet"))
+    assert {row.structure: row.text for row in found} == {
+        "2p": "?x : 0(7, ?u) and 2(?x, ?u)",
+        "pni": "?x : not (4(1, ?u) and 0(?u, ?x)) and 4(?x, 2)",
+        "inp": "?x : 0(1, ?u) and not (2(2, ?u)) and 0(?x, ?u)",
+        "up": "?x : (0(1, ?u) or 2(2, ?u)) and 4(?u, ?x)",
+    }
+    assert {(tuple(row.easy), tuple(row.hard)) for row in found} == {(("3",), ("4", "5"))}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rich.console import Console
 from rich.table import Table
 
 from kgscale.cli.compose import from_yaml
@@ -15,6 +16,7 @@ from kgscale.inference.official import LSC, check_evaluator
 from kgscale.tasks import show
 from kgscale.tasks.directory import CONFIG, check_writable, write_json, write_predictions
 from kgscale.tasks.leaderboard import best_run, fields, run_directories, write_submissions
+from kgscale.tasks.questions import QuestionSettings
 from kgscale.tasks.runs import LinkRun, NodeRun, PathRun, Run, open_run
 from kgscale.tasks.schema import MIB, at_least, from_settings
 
@@ -64,6 +66,10 @@ class EvaluateSettings:
     official: bool
     rest: str | None
     blend: float
+    questions: str | None
+    count: int
+    width: int
+    negation: float
 
     def __post_init__(self) -> None:
         at_least("memory", self.memory, 1)
@@ -114,7 +120,7 @@ def leaderboard(settings: Mapping[str, Any]) -> int:
 def predict(settings: Mapping[str, Any]) -> int:
     """Print the best answers and write them as ``predictions.tsv`` and ``.parquet``."""
     asked = from_settings("", PredictSettings, settings)
-    run = _open(asked.run, asked.memory)
+    run = opened(asked.run, asked.memory)
     directory = Path(asked.output).expanduser() if asked.output else run.directory / "answers"
     check_writable(directory, "choose another with output=DIR")
     columns = run.predict(k=asked.k, **asked.question(run))
@@ -127,10 +133,13 @@ def predict(settings: Mapping[str, Any]) -> int:
 
 
 def evaluate(settings: Mapping[str, Any]) -> int:
-    """Rank a split and write ``evaluation-<split>.json`` into the run."""
+    """Rank a split and write ``evaluation-<split>.json`` into the run; or what questions of
+    several hops come to, and write ``questions-<split>.json``."""
     asked = from_settings("", EvaluateSettings, settings)
-    run, console = _open(asked.run, asked.memory), show.console()
+    run, console = opened(asked.run, asked.memory), show.console()
     check_writable(run.directory, "copy the run to where you may write")
+    if asked.questions is not None:
+        return _evaluate_questions(run, asked, console)
     benchmark = run.store.benchmark if asked.official else None
     if benchmark is not None:
         check_evaluator(benchmark)
@@ -144,6 +153,22 @@ def evaluate(settings: Mapping[str, Any]) -> int:
     if "coverage" in content:
         show.sentence(console, show.coverage(asked.split, content))
     file = run.directory / f"evaluation-{asked.split}.json"
+    write_json(file, content)
+    show.sentence(console, f"written: {file}")
+    return 0
+
+
+def _evaluate_questions(run: Run, asked: EvaluateSettings, console: Console) -> int:
+    if not isinstance(run, LinkRun):
+        raise ConfigError(f"questions need a run that predicts links, and {asked.run} tells labels")
+    how = QuestionSettings(
+        file=asked.questions, count=asked.count, width=asked.width, negation=asked.negation
+    )
+    with show.busy(console, f"answering questions of {asked.split}") as tell:
+        content = run.measure_questions(asked.split, how, tell=tell)
+    console.print(show.questions(asked.split, content["all"]))
+    show.sentence(console, show.hardness(content))
+    file = run.directory / f"questions-{asked.split}.json"
     write_json(file, content)
     show.sentence(console, f"written: {file}")
     return 0
@@ -166,7 +191,7 @@ def _evaluated(run: Run, asked: EvaluateSettings) -> tuple[dict[str, Any], Table
     return content, show.evaluation(content)
 
 
-def _open(run: str | None, memory: int) -> Run:
+def opened(run: str | None, memory: int) -> Run:
     if not run:
         raise ConfigError("run=DIR is missing: the directory that train printed")
     return open_run(Path(run).expanduser(), memory=memory * MIB)

@@ -28,7 +28,7 @@ from kgscale.errors import ConfigError, DataError
 
 Settings = dict[str, Any]
 
-VERBATIM: Final = ("entity", "head", "relation", "tail", "run", "output", "store")
+VERBATIM: Final = ("entity", "head", "relation", "tail", "run", "output", "store", "question")
 """Keys whose value is taken to the letter: an entity may be called ``a, b (c)`` or ``null``."""
 PATHS: Final = (
     "root",
@@ -43,6 +43,8 @@ PATHS: Final = (
     "data.features",
     "data.relation",
     "data.label_relation",
+    "questions",
+    "evaluation.questions.file",
 )
 """The same for these, but for ``null``, a list or mapping, or quotes around the value."""
 

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "train": "train a model and write a run directory (the default command)",
     "evaluate": "measure a trained model on a split: run=DIR split=valid|test",
     "predict": "answer: run=DIR head=… relation=… k=10, or entity=… for its labels",
+    "ask": "a question of several hops: run=DIR \"?x : knows(?x, ?y) and likes(?y, 'Ann')\"",
     "compare": "several strategies and seeds for equal time: a table, a CSV file and a picture",
     "tune": "search for settings by validation: trials=20, kept on disk (extra tune)",
     "leaderboard": "what OGB's form asks for, from runs=DIR of one recipe; files for OGB-LSC",
@@ -142,6 +143,9 @@ def _other(command: str, arguments: list[str]) -> int:
     from kgscale.cli import compose
 
     show = _take(arguments, "--cfg", "job")
+    if command == "ask":
+        # A question is no override, and may hold whatever it likes.
+        arguments = [f"question={text}" if text[:1] == "?" else text for text in arguments]
     settings = compose.settings(arguments, name=command)
     if show:
         print(compose.as_yaml(settings), end="")
@@ -228,6 +232,12 @@ def _predict(settings: dict[str, Any]) -> int:
     return predict(settings)
 
 
+def _ask(settings: dict[str, Any]) -> int:
+    from kgscale.cli.ask import ask
+
+    return ask(settings)
+
+
 def _leaderboard(settings: dict[str, Any]) -> int:
     from kgscale.cli.answer import leaderboard
 
@@ -252,6 +262,7 @@ def _take(arguments: list[str], *flag: str) -> bool:
 
 
 _RUN: Final[dict[str, Callable[[dict[str, Any]], int]]] = {
+    "ask": _ask,
     "evaluate": _evaluate,
     "predict": _predict,
     "leaderboard": _leaderboard,

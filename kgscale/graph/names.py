@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -60,6 +61,19 @@ class Names:
                 )
         nearest = ", ".join(self.nearest(text))
         raise ConfigError(f"no {self.kind} has the key or name {text!r}: nearest are {nearest}")
+
+    def ids(self, keys: Sequence[str]) -> dict[str, int]:
+        """The number of each of many keys; unknown ones are left out."""
+        wanted, before = pa.array(set(keys), pa.string()), 0
+        found: dict[str, int] = {}
+        with pq.ParquetFile(self.path) as file:
+            for group in range(file.num_row_groups):
+                column = file.read_row_group(group, columns=["key"])["key"]
+                (rows,) = pc.is_in(column, value_set=wanted).to_numpy().nonzero()
+                known = column.take(pa.array(rows)).to_pylist()
+                found.update(zip(known, (before + rows).tolist(), strict=True))
+                before += len(column)
+        return found
 
     def nearest(self, text: str) -> list[str]:
         """Keys (and names) most like ``text``, for a person who mistyped."""

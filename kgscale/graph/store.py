@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -120,6 +120,13 @@ class GraphStore:
 
     def find_relation(self, text: str) -> int:
         return self._relations.find(text)
+
+    def entity_ids(self, keys: Sequence[str]) -> dict[str, int]:
+        """The ids of many keys; those that no entity has are left out."""
+        return self._entities.ids(keys)
+
+    def relation_ids(self, keys: Sequence[str]) -> dict[str, int]:
+        return self._relations.ids(keys)
 
     @property
     def _entities(self) -> Names:

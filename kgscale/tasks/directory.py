@@ -96,18 +96,22 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_predictions(directory: Path, columns: Mapping[str, Sequence[Any]]) -> None:
+def write_predictions(
+    directory: Path, columns: Mapping[str, Sequence[Any]], *, name: str = "predictions"
+) -> None:
     """``predictions.tsv`` (a key with a tab or a line end is quoted) and ``.parquet``."""
-    write_pieces(directory, [columns])
+    write_pieces(directory, [columns], name=name)
 
 
-def write_pieces(directory: Path, pieces: Iterable[Mapping[str, Sequence[Any]]]) -> None:
+def write_pieces(
+    directory: Path, pieces: Iterable[Mapping[str, Sequence[Any]]], *, name: str = "predictions"
+) -> None:
     """The same from pieces with the same columns, at least one."""
     pieces = iter(pieces)
     first = next(pieces)
-    schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in first])
+    schema = pa.schema([(column, _TYPES.get(column, pa.string())) for column in first])
     with (
-        whole_files(directory / "predictions.tsv", directory / "predictions.parquet") as (
+        whole_files(directory / f"{name}.tsv", directory / f"{name}.parquet") as (
             text,
             table,
         ),

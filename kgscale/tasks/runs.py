@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import torch
 
+from kgscale.data.audit import Tell, silent
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.propagate import Propagation, propagate
@@ -28,6 +29,7 @@ from kgscale.models.reasoners import PathReasoner
 from kgscale.models.registry import Model, load_model
 from kgscale.sampling.paths import PathCutter
 from kgscale.tasks.parts import features_of, some_of
+from kgscale.tasks.questions import QuestionSettings, ask, measure_questions
 
 Columns = dict[str, list[Any]]
 SPLITS = ("train", "valid", "test")
@@ -138,6 +140,38 @@ class LinkRun(Run):
         return official_links(
             self.store, split, self.vectors, self.model.decoder, memory=self.memory
         )
+
+    def ask(
+        self,
+        question: str,
+        *,
+        k: int = 10,
+        known: bool = False,
+        how: QuestionSettings = QuestionSettings(),  # noqa: B008
+    ) -> tuple[Columns, int]:
+        """Columns of the ``k`` best answers to a question of several hops, each with the links
+        that it rests on; and how many answers follow from known facts alone.
+
+        Args:
+            question: like ``"?x : knows(?x, ?y) and not likes(?y, 'Ann')"``.
+            known: list those too, marked.
+
+        Raises:
+            ConfigError: by column, what can't be understood.
+        """
+        _check_k(k)
+        return ask(self.predictor, question, how, k=k, known=known, memory=self.memory)
+
+    def measure_questions(
+        self,
+        split: str = "valid",
+        how: QuestionSettings = QuestionSettings(),  # noqa: B008
+        *,
+        tell: Tell = silent,
+    ) -> dict[str, Any]:
+        """Filtered ranks of answers that need links of a split, by structure."""
+        _check_split(split)
+        return measure_questions(self.predictor, split, how, memory=self.memory, tell=tell)
 
     def ranker(self) -> Ranker:
         return model_ranker(

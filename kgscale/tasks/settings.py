@@ -12,14 +12,18 @@ from kgscale.graph.anchors import AnchorSettings
 from kgscale.models.encoders.base import Activation
 from kgscale.models.inputs import Learned
 from kgscale.tasks.components import GROUPS
+from kgscale.tasks.questions import QuestionSettings
 from kgscale.tasks.schema import MIB, at_least, check_arguments, from_settings
 from kgscale.training.fit import TrainerSettings, size_bytes
 
-Task = Literal["link_prediction", "node_classification", "path_reasoning"]
+Task = Literal["link_prediction", "node_classification", "path_reasoning", "query_answering"]
+LINK_TASKS: Final = ("link_prediction", "query_answering")
+"""Those that train entities' vectors by asking for links."""
 GROUPS_OF: Final[dict[str, tuple[str, ...]]] = {
     "link_prediction": ("encoder", "decoder", "loss"),
     "node_classification": ("encoder", "classifier"),
     "path_reasoning": ("reasoner",),
+    "query_answering": ("encoder", "decoder", "loss"),
 }
 """What not all tasks have."""
 
@@ -60,8 +64,11 @@ class EvaluationSettings:
     rest: str | None = None
     blend: float = 0.0
     memory: int = 256
+    questions: Mapping[str, Any] = field(default_factory=lambda: asdict(QuestionSettings()))
+    """Of :class:`QuestionSettings`."""
 
     def __post_init__(self) -> None:
+        from_settings("evaluation.questions", QuestionSettings, self.questions)
         at_least("evaluation.memory", self.memory, 1)
         if self.blend and self.rest is None:
             raise ConfigError("evaluation.blend is a weight of evaluation.rest: name a run there")

@@ -330,6 +330,49 @@ def predictions(columns: Mapping[str, Sequence[Any]], title: str) -> Table:
     return table
 
 
+def questions(split: str, found: Mapping[str, Mapping[str, float]]) -> Table:
+    """Metrics of questions by structure, then their means."""
+    table = _table(f"Questions of several hops, answers that need links of {split}")
+    table.add_column("structure")
+    table.add_column("questions", justify="right")
+    for name in _METRICS:
+        table.add_column(word(name), justify="right")
+    means = {"positive": "mean without not", "negative": "mean with not"}
+    for name, metrics in found.items():
+        if name not in means:
+            table.add_row(name, f"{metrics['questions']:,}", *_numbers(metrics))
+    table.add_section()
+    for name, told in means.items():
+        if name in found:
+            table.add_row(told, "", *_numbers(found[name]))
+    return table
+
+
+def hardness(content: Mapping[str, Any]) -> str:
+    """Answers that lack one link beside those that lack more."""
+    told = []
+    for part, words in (("one_link", "one unknown link"), ("more_links", "several")):
+        if metrics := content[part].get("positive"):
+            told.append(f"{metrics['mrr']:.4f} where an answer needs {words}")
+    return f"mean MRR without not: {', '.join(told)}" if told else "no questions without not"
+
+
+def asked(columns: Mapping[str, Sequence[Any]], question: str) -> Table:
+    """Answers to a question, each with the links that it rests on."""
+    table, mark = _table(printable(question)), any(columns["known"])
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("answer", overflow="fold")
+    table.add_column("truth", justify="right")
+    if mark:
+        table.add_column("known")
+    table.add_column("because", overflow="fold")
+    for row, rank in enumerate(columns["rank"]):
+        cells = [str(rank), _named(columns, "entity", row), f"{columns['score'][row]:.3f}"]
+        cells += ["yes" if columns["known"][row] else "new"] if mark else []
+        table.add_row(*cells, short(columns["because"][row]))
+    return table
+
+
 def _named(columns: Mapping[str, Sequence[Any]], kind: str, row: int) -> str:
     key, name = columns[kind][row], columns[f"{kind}_name"][row]
     return short(key if key == name else f"{name} ({key})")

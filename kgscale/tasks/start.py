@@ -20,6 +20,7 @@ from kgscale.tasks.node_classification import NodeTraining
 from kgscale.tasks.parts import GraphParts
 from kgscale.tasks.path_reasoning import PathTraining
 from kgscale.tasks.plan.planner import buildable
+from kgscale.tasks.query_answering import QueryTraining
 from kgscale.tasks.settings import RunSettings
 from kgscale.tasks.training import Training, removal_told
 from kgscale.training.distributed import agree, check_devices, is_leader, process_group
@@ -30,6 +31,7 @@ TASKS: Final[dict[str, type[Training]]] = {
     "link_prediction": LinkTraining,
     "node_classification": NodeTraining,
     "path_reasoning": PathTraining,
+    "query_answering": QueryTraining,
 }
 
 

@@ -11,6 +11,7 @@ from kgscale.data.splits import TRAIN
 from kgscale.sampling.questions import Candidates
 from kgscale.tasks.parts import GraphParts
 from kgscale.tasks.plan.statistics import Bins, GraphStatistics
+from kgscale.tasks.settings import LINK_TASKS
 
 SHORTS: Final = 1 << 15
 """Relations from which on two bytes hold none."""
@@ -168,7 +169,7 @@ class AsksNodes:
 
 def asks_of(task: str, statistics: GraphStatistics, parts: GraphParts) -> Asks:
     """What a task asks of a graph."""
-    if task == "link_prediction":
+    if task in LINK_TASKS:
         return AsksLinks(statistics)
     assert parts.labels is not None
     node = (parts.labels.split == TRAIN).nonzero()[:, 0]

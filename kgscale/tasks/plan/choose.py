@@ -17,7 +17,7 @@ from kgscale.tasks.parts import GraphParts
 from kgscale.tasks.plan.auto import AutoStrategy, Settings, fewer, smaller
 from kgscale.tasks.plan.estimate import Need
 from kgscale.tasks.plan.planner import Assemble, Planner, auto_of
-from kgscale.tasks.settings import RunSettings
+from kgscale.tasks.settings import LINK_TASKS, RunSettings
 from kgscale.tasks.show import size as text
 from kgscale.training.fit import size_bytes
 
@@ -194,7 +194,7 @@ def _strategies(planner: Planner, before: str) -> Iterator[tuple[str, Need]]:
 
 def _named(planner: Planner, strategy: Settings, before: str) -> Iterator[tuple[str, Need]]:
     """A strategy, then with one size smaller, then with two."""
-    links = planner.settings.task.name == "link_prediction"
+    links = planner.settings.task.name in LINK_TASKS
     among = list(fewer(strategy)) if links else []
     both = (step for one in among for step in smaller(one))
     for one in (strategy, *among, *smaller(strategy), *both):

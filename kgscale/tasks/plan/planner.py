@@ -17,7 +17,7 @@ from kgscale.tasks.plan.auto import AutoStrategy, Settings
 from kgscale.tasks.plan.estimate import ModelSize, Need, step_bytes, validation_bytes
 from kgscale.tasks.plan.sizes import BatchSize, batch_size
 from kgscale.tasks.plan.statistics import GraphStatistics, graph_statistics
-from kgscale.tasks.settings import RunSettings
+from kgscale.tasks.settings import LINK_TASKS, RunSettings
 from kgscale.training.fit import accelerated
 from kgscale.training.module import GraphModule
 
@@ -117,7 +117,7 @@ class Planner:
 def _score_bytes(settings: RunSettings, parts: GraphParts) -> float:
     """Of links, of both sides against all entities as far as ``evaluation.memory`` allows; of
     nodes, those of all classes with what metrics make of them."""
-    if settings.task.name == "link_prediction":
+    if settings.task.name in LINK_TASKS:
         return min(float(settings.memory), 2.0 * FLOAT * len(parts.valid) * parts.num_entities)
     assert parts.labels is not None
     return 3.0 * FLOAT * (_asked_nodes(settings, parts) or 0.0) * len(parts.labels.names)
