@@ -18,7 +18,7 @@ from kgscale.tasks.directory import CONFIG, check_writable, write_json, write_pr
 from kgscale.tasks.leaderboard import best_run, fields, run_directories, write_submissions
 from kgscale.tasks.questions import QuestionSettings
 from kgscale.tasks.runs import LinkRun, NodeRun, PathRun, Run, open_run
-from kgscale.tasks.schema import MIB, at_least, from_settings
+from kgscale.tasks.schema import MIB, at_least, from_settings, mebibytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class PredictSettings:
 
     def __post_init__(self) -> None:
         at_least("k", self.k, 1)
-        at_least("memory", self.memory, 1)
+        mebibytes("memory", self.memory)
 
     def question(self, run: Run) -> dict[str, Any]:
         """What is asked of a run, by its task."""
@@ -72,7 +72,7 @@ class EvaluateSettings:
     negation: float
 
     def __post_init__(self) -> None:
-        at_least("memory", self.memory, 1)
+        mebibytes("memory", self.memory)
         if self.measure_on is not None:
             at_least("measure_on", self.measure_on, 1)
         if self.blend and self.rest is None:
@@ -89,7 +89,7 @@ class LeaderboardSettings:
     memory: int
 
     def __post_init__(self) -> None:
-        at_least("memory", self.memory, 1)
+        mebibytes("memory", self.memory)
         if not self.runs:
             raise ConfigError("runs=DIR is missing: run directories of one recipe")
 

@@ -13,7 +13,7 @@ from kgscale.tasks import show
 from kgscale.tasks.directory import check_writable, write_predictions
 from kgscale.tasks.questions import QuestionSettings
 from kgscale.tasks.runs import LinkRun
-from kgscale.tasks.schema import at_least, from_settings
+from kgscale.tasks.schema import at_least, from_settings, mebibytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class AskSettings:
 
     def __post_init__(self) -> None:
         at_least("k", self.k, 1)
-        at_least("memory", self.memory, 1)
+        mebibytes("memory", self.memory)
         if not self.question:
             raise ConfigError(
                 "ask needs a question, like \"?x : knows(?x, ?y) and likes(?y, 'Ann')\""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -186,8 +187,14 @@ def _check_options(overrides: Iterable[Override]) -> None:
         if override.is_sweep_override():
             raise ConfigError(f"{override.input_line}: several values need -m, or quotes around")
         group, value = str(override.key_or_group), override.value()
+        if re.split("[./@]", group)[0] == "hydra":
+            raise ConfigError(
+                f"{override.input_line}: settings of Hydra itself can't be changed here"
+            )
         options = offered.get(group)
-        if options is None or override.is_delete() or value in options:
+        if options is None or override.is_delete():
+            continue
+        if isinstance(value, str) and value in options:
             continue
         listed = ", ".join(options)
         hint = _nearest(str(value), options)

@@ -83,6 +83,10 @@ def check_readable(path: Path) -> None:
     """One clear sentence for the ways in which a file cannot be opened."""
     if path.is_dir():
         raise DataError(f"{path} is a directory where a file is needed")
+    if path.exists() and not path.is_file():
+        raise DataError(
+            f"{path} is a device or a pipe, and is read more than once: write it to a file first"
+        )
     try:
         with path.open("rb"):
             pass

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from kgscale.data.audit import Audit
-from kgscale.data.files import COMPRESSION, DataFile, unreadable
+from kgscale.data.files import COMPRESSION, DataFile, check_growth, unreadable
 from kgscale.data.rdf_xml import as_n_triples
 from kgscale.data.source import Facts, Labels
 from kgscale.data.tables import Rows
@@ -42,6 +42,8 @@ TYPE = "http://www.w3.org/1999/02/22-rdf-syntax-ns#type"
 LABEL = "http://www.w3.org/2000/01/rdf-schema#label"
 CHUNK = 1 << 16
 """Statements handed over at once."""
+LARGEST = 32 << 20
+"""Letters of them: a prefix may be short in the file and long in every statement."""
 MADE_ID = re.compile("[a-f][0-9a-f]{15,31}")
 """A blank node that has no label of its own; the parser draws 128 bits for it, at random."""
 
@@ -144,10 +146,14 @@ class RdfFiles(TripleFiles):
 
     def _rows(self, file: DataFile, audit: Audit) -> Iterator[Rows]:
         """Head, relation and tail; names and classes are kept for later."""
-        sorter = self._sorter(file)
+        sorter, before, made = self._sorter(file), 0, 0
+        packed = file.path.stat().st_size
         for number, quad in enumerate(_statements(file, self.base, audit), start=1):
             sorter.add(number, quad)
-            if number % CHUNK == 0:
+            made += _size(quad.subject) + _size(quad.predicate) + _size(quad.object)
+            if number % CHUNK == 0 or made - before > LARGEST:
+                check_growth(str(file.path), packed, made)
+                before = made
                 yield self._flush(sorter, audit)
         yield self._flush(sorter, audit)
 
@@ -171,6 +177,11 @@ class RdfFiles(TripleFiles):
         self._about.add(said)
         columns = [pa.array([row[at] for row in triples], pa.string()) for at in range(3)]
         return Rows(columns=columns, line=np.array(line, np.int64))
+
+
+def _size(node: Any) -> int:
+    """Letters of a part of a statement; a statement about a statement has none of its own."""
+    return len(getattr(node, "value", ""))
 
 
 def _statements(file: DataFile, base: str | None, audit: Audit) -> Iterator[Quad]:

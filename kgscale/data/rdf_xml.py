@@ -1,13 +1,15 @@
 """RDF/XML is read by a process of its own, with little memory: a few hundred bytes of entities
 within entities can ask for gigabytes.
 
-Run as a program it reads RDF/XML on its input and writes N-Triples; it needs nothing of kgscale.
+Run as a program, with the number of the process that started it and perhaps a base, it reads
+RDF/XML on its input and writes N-Triples; it needs nothing of kgscale.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -22,6 +24,8 @@ SECONDS: Final = 10.0
 """Processor time that any file may take; beside it, ``PER_BYTE`` for what was read, which is a
 hundred times what statements take: elements within elements take time by the square."""
 PER_BYTE: Final = 5e-6
+SILENT: Final = 300
+"""Seconds without reading or writing after which the process is ended, whatever it waits for."""
 BROKEN, OUT, SLOW = 3, 4, 5
 """Exit codes: the file has a mistake, or asks for more memory or time."""
 
@@ -32,10 +36,15 @@ def as_n_triples(stream: Any, base: str | None) -> Iterator[tuple[IO[bytes], Any
 
     The call returns None, or why there are no more: the line, if there is one, and the words.
     """
-    command = [sys.executable, __file__, *([base] if base else [])]
+    command = [sys.executable, __file__, str(os.getpid()), *([base] if base else [])]
     with (
         subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # A parser that runs out of memory must not try to tell how it came to that.
+            env={**os.environ, "RUST_BACKTRACE": "0", "RUST_LIB_BACKTRACE": "0"},
         ) as process,
     ):
         assert process.stdin is not None
@@ -61,6 +70,8 @@ def as_n_triples(stream: Any, base: str | None) -> Iterator[tuple[IO[bytes], Any
             if code == SLOW:
                 words = f"{json.loads(told):,} bytes of its XML take too long"
                 return None, f"{words}, perhaps by elements within elements"
+            if code == -signal.SIGALRM:
+                return None, f"nothing came of its XML for {SILENT} seconds"
             if code > 0 and code != OUT:
                 raise RuntimeError(told.decode(errors="replace"))
             size = f"{MEMORY >> 20} MiB"
@@ -93,6 +104,7 @@ class _Timed:
         self.stream, self.bytes = stream, 0
 
     def read(self, size: int = -1) -> bytes:
+        signal.alarm(SILENT)
         if time.process_time() > SECONDS + PER_BYTE * self.bytes:
             sys.stdout.flush()
             json.dump(self.bytes, sys.stderr)
@@ -103,17 +115,28 @@ class _Timed:
         return piece
 
 
+def _end_with_parent() -> None:
+    """Be killed when the process that started this one has ended (on Linux)."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, int(signal.SIGKILL), 0, 0, 0)  # PR_SET_PDEATHSIG
+        if os.getppid() != int(sys.argv[1]):  # it was killed before that
+            os._exit(OUT)
+
+
 def main() -> int:
     """Statements on the output, as they come; an error as JSON on the error output."""
     import resource
 
     from pyoxigraph import RdfFormat, parse
 
+    _end_with_parent()
     for limit, value in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0)):
         with suppress(ValueError, OSError):  # less is allowed already, or the system has none
             resource.setrlimit(limit, (value, value))
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
-    base = sys.argv[1] if len(sys.argv) > 1 else None
+    base = sys.argv[2] if len(sys.argv) > 2 else None
     write = sys.stdout.write
     try:
         stream: Any = _Timed(sys.stdin.buffer)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from kgscale.data.audit import Audit
-from kgscale.data.files import UNREADABLE, DataFile, unreadable
+from kgscale.data.files import UNREADABLE, DataFile, check_growth, unreadable
 from kgscale.data.scan import NO_QUOTE, Layout, scan
 from kgscale.errors import ConfigError, DataError
 
@@ -23,6 +23,8 @@ BLOCK = 1 << 20
 """Bytes read at once; also the longest record."""
 ROWS = 1 << 19
 """Rows read at once from Parquet."""
+TEXT = 256 << 20
+"""Bytes of text that they may have."""
 BOM = b"\xef\xbb\xbf"
 
 
@@ -240,12 +242,58 @@ def _parquet_rows(
     with opened_parquet(file) as table:
         names = list(table.schema_arrow.names)
         wanted = [names[at] for at in positions(file, form, names, width)]
-        for batch in table.iter_batches(ROWS, columns=wanted):
+        for batch in _batches(file, table, wanted):
             columns = [text_column(batch.column(column), file, column) for column in wanted]
             for at in range(width - optional, width):
                 columns[at] = pc.fill_null(columns[at], "")
             yield _sound(columns, name, row, audit, width - optional)
             row += len(batch)
+
+
+def _batches(file: DataFile, table: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """As many rows at once as ``TEXT`` bytes hold, if all were as long as the longest.
+
+    Raises:
+        DataError: a small file says a long text again and again.
+    """
+    packed, made = file.path.stat().st_size, 0
+    for group in range(table.num_row_groups):
+        longest, size = _longest(file, table, group, columns)
+        rows = table.metadata.row_group(group).num_rows
+        check_growth(str(file.path), packed, size)
+        most = max(longest, size // max(1, rows), 1)
+        fits = max(1, min(ROWS, TEXT // most))
+        for batch in table.iter_batches(fits, row_groups=[group], columns=columns):
+            made += batch.nbytes
+            check_growth(str(file.path), packed, made)
+            yield batch
+
+
+def _longest(
+    file: DataFile, table: pq.ParquetFile, group: int, columns: list[str]
+) -> tuple[int, int]:
+    """Bytes of the longest text that a row group can repeat, and of all that it writes out.
+
+    What is repeated stands in a dictionary, which comes with the first row.
+    """
+    about = table.metadata.row_group(group)
+    parts = [about.column(at) for at in range(about.num_columns)]
+    size = sum(part.total_uncompressed_size for part in parts if part.path_in_schema in columns)
+    texts = [column for column in columns if _is_text(table.schema_arrow.field(column).type)]
+    if not texts or not about.num_rows:
+        return 0, size
+    with pq.ParquetFile(file.path, read_dictionary=texts, memory_map=False) as repeating:
+        first = next(repeating.iter_batches(1, row_groups=[group], columns=texts))
+        lengths = [
+            pc.max(pc.binary_length(one.dictionary)).as_py() or 0
+            for one in first.columns
+            if pa.types.is_dictionary(one.type)
+        ]
+    return max(lengths, default=0), size
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def text_column(column: pa.Array, file: DataFile, name: str) -> pa.Array:

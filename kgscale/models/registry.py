@@ -70,8 +70,8 @@ _UNREADABLE: Final = (
     OverflowError, RuntimeError,
 )  # fmt: skip
 """What is raised by a file or a specification that is none of ours."""
-_MOST_LAYERS: Final = 1000
-"""Of a model read from a file, whose layers are made before their sizes can be compared."""
+_MOST: Final = 1000
+"""Types of entities of a model read from a file: each is made before sizes can be compared."""
 
 Model = LinkModel | NodeModel | PathReasoner
 
@@ -187,28 +187,45 @@ def load_model(directory: Path) -> tuple[Model, dict[str, Any]]:
         if not isinstance(spec, dict):
             raise TypeError(f"{_SPEC} holds a {type(spec).__name__}")
         _check_sizes(spec, directory / _WEIGHTS)
+        weights = load_file(directory / _WEIGHTS)
+        _check_finite(weights)
         model = build_model(spec, seed=0)
-        model.load_state_dict(load_file(directory / _WEIGHTS))
-    except (*_UNREADABLE, SafetensorError) as error:
+        model.load_state_dict(weights)
+    except (*_UNREADABLE, ConfigError, SafetensorError) as error:
+        words = str(error).partition("\n")[0] or type(error).__name__
         raise DataError(
-            f"{directory}: no readable model ({error}); name a finished run with run=DIR"
+            f"{directory}: no readable model ({words}); name a finished run with run=DIR"
         ) from error
     return model.eval(), spec
 
 
 def _check_sizes(spec: dict[str, Any], weights: Path) -> None:
-    """Compare shapes, on a device that holds no numbers."""
-    for part in spec.values():
-        if isinstance(part, dict) and part.get("num_layers", 0) > _MOST_LAYERS:
-            raise ValueError(f"it says it has {part['num_layers']:,} layers")
+    """Compare shapes and kinds of numbers, on a device that holds none."""
+    if len(spec.get("types") or ()) > _MOST:
+        raise ValueError(f"it says it has {len(spec['types']):,} types of entities")
     with torch.device("meta"):
-        wanted = {name: list(t.shape) for name, t in build_model(spec, seed=0).state_dict().items()}
+        made = build_model(spec, seed=0).state_dict()
+    wanted = {name: (list(t.shape), _KINDS[t.dtype]) for name, t in made.items()}
     with safe_open(weights, "pt") as file:
-        found = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    if found != wanted:
-        name = min(
-            name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)
-        )
-        raise ValueError(
-            f"{name} is {found.get(name)} in {_WEIGHTS} and {wanted.get(name)} in {_SPEC}"
-        )
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        found = {name: (one.get_shape(), one.get_dtype()) for name, one in slices.items()}
+    for name in sorted(found.keys() | wanted.keys()):
+        if found.get(name) != wanted.get(name):
+            raise ValueError(
+                f"{name} is {_told(found.get(name))} in {_WEIGHTS} and {_told(wanted.get(name))} in"
+                f" {_SPEC}"
+            )
+
+
+_KINDS: Final = {torch.float32: "F32", torch.int32: "I32", torch.int64: "I64", torch.bool: "BOOL"}
+"""Numbers of a model, as safetensors calls them."""
+
+
+def _told(part: tuple[list[int], str] | None) -> str:
+    return "missing" if part is None else f"{part[1]} {part[0]}"
+
+
+def _check_finite(weights: Mapping[str, torch.Tensor]) -> None:
+    for name, value in weights.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise ValueError(f"{name} is not finite: its training has diverged")

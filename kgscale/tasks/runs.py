@@ -303,6 +303,9 @@ def open_run(directory: Path | str, *, memory: int = 1 << 28) -> Run:
             f"{directory}: no run with a model there; name a directory that train printed"
         )
     model, spec = load_model(directory / "model")
+    for name in ("store", "fingerprint"):
+        if not isinstance(spec.get(name), str) or "\0" in spec[name]:
+            raise DataError(f"{directory}: model/model.json names no {name}: train again")
     if not Path(spec["store"]).is_dir():
         raise DataError(
             f"{spec['store']}: the graph store of {directory} is gone; train again,"
@@ -313,8 +316,33 @@ def open_run(directory: Path | str, *, memory: int = 1 << 28) -> Run:
         raise DataError(
             f"{store.path}: the graph store has changed since {directory} was trained; train again"
         )
+    _check_fits(directory, model, spec, store)
     kind: type[Run] = RUNS[type(model)]
     return kind(directory, model, spec, store, memory)
+
+
+def _check_fits(directory: Path, model: Model, spec: Mapping[str, Any], store: GraphStore) -> None:
+    """Refuse a model of another graph, whatever it says that it was trained on.
+
+    Raises:
+        DataError: it knows other entities, relations or labels.
+    """
+    told: dict[str, Any] = {"relations": spec["num_relations"]}
+    there: dict[str, Any] = {"relations": store.num_relations}
+    if not isinstance(model, PathReasoner):
+        types = spec.get("types") or [{"start": 0, "stop": spec.get("num_entities")}]
+        told["entities"] = [[kind["start"], kind["stop"]] for kind in types]
+        there["entities"] = [[kind.start, kind.stop] for kind in store.types]
+    if isinstance(model, NodeModel):
+        labels = store.labels()
+        told["labels"] = spec["head"]["num_classes"]
+        there["labels"] = 0 if labels is None else len(labels.names)
+    for name, number in told.items():
+        if number != there[name]:
+            raise DataError(
+                f"{directory}: its model knows other {name} than {store.name} has ({number}, not"
+                f" {there[name]}): train again"
+            )
 
 
 def _told(asked: Mapping[str, Any]) -> str:

@@ -12,6 +12,8 @@ from kgscale.errors import ConfigError
 
 Kind = TypeVar("Kind")
 MIB: Final = 1 << 20
+MOST_MIB: Final = 1 << 30
+LARGEST: Final = 1 << 63
 
 _NAMES = {bool: "true or false", int: "an int", float: "a number", str: "text", type(None): "null"}
 
@@ -32,6 +34,7 @@ def check_arguments(
         path = f"{group}.{key}" if group else key
         if key not in known:
             raise ConfigError(f"there is no setting {path}{_near(group, key, known)}")
+        _check_plain(path, value)
         if key in hints and not fits(value, hints[key]):
             raise ConfigError(f"{path} needs {words(hints[key])}, got {value!r}")
         if type(value) is int and float in (hints.get(key), *get_args(hints.get(key))):
@@ -46,6 +49,26 @@ def from_settings(group: str, kind: Callable[..., Kind], settings: object) -> Ki
         return kind(**arguments)
     except TypeError as error:
         raise ConfigError(f"{group}: {error}") from error
+
+
+def _check_plain(path: str, value: object) -> None:
+    """Refuse what no setting can mean: numbers that no machine holds, and texts with NUL."""
+    if isinstance(value, Mapping):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list | tuple):
+        for one in value:
+            _check_plain(path, one)
+    if isinstance(value, int) and abs(value) >= LARGEST:
+        raise ConfigError(f"{path} needs a number below 2^63, got {value}")
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(f"{path} has a NUL character: {value!r:.60}")
+
+
+def mebibytes(name: str, value: int) -> None:
+    """At least one, and no more than any machine has."""
+    at_least(name, value, 1)
+    if value > MOST_MIB:
+        raise ConfigError(f"{name} is in MiB, and needs {MOST_MIB:,} at most, got {value}")
 
 
 def at_least(name: str, value: int, least: int) -> None:

@@ -13,7 +13,7 @@ from kgscale.models.encoders.base import Activation
 from kgscale.models.inputs import Learned
 from kgscale.tasks.components import GROUPS
 from kgscale.tasks.questions import QuestionSettings
-from kgscale.tasks.schema import MIB, at_least, check_arguments, from_settings
+from kgscale.tasks.schema import MIB, at_least, check_arguments, from_settings, mebibytes
 from kgscale.training.fit import TrainerSettings, size_bytes
 
 Task = Literal["link_prediction", "node_classification", "path_reasoning", "query_answering"]
@@ -69,7 +69,7 @@ class EvaluationSettings:
 
     def __post_init__(self) -> None:
         from_settings("evaluation.questions", QuestionSettings, self.questions)
-        at_least("evaluation.memory", self.memory, 1)
+        mebibytes("evaluation.memory", self.memory)
         if self.blend and self.rest is None:
             raise ConfigError("evaluation.blend is a weight of evaluation.rest: name a run there")
         for name in ("validate_on", "measure_on"):

@@ -21,19 +21,22 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 from rich.console import Console
 
-from kgscale.errors import ConfigError, Interrupted
+from kgscale.errors import ConfigError, DataError, Interrupted
 from kgscale.training.callbacks import Decay, LogMinutes, ShowProgress, StopOnSignal, TimeLimit
 from kgscale.training.checkpoints import SafetensorsIO, load_state, save_state
 from kgscale.training.data import GraphData
 from kgscale.training.keep import KeepState, SeedSteps
 from kgscale.training.logs import loggers
 from kgscale.training.module import GraphModule
-from kgscale.training.resume import FOLDER, Saved
+from kgscale.training.resume import FOLDER, Position, Saved, check_fits
+from kgscale.training.shapes import check, each
 from kgscale.training.stopwatch import Stopwatch
 
 ScoreDtype = Literal["float32", "bfloat16", "auto"]
 Accelerator = Literal["cpu", "gpu", "auto"]
 Clock = Literal["wall", "cpu"]
+MOST: Final = 4096
+"""Threads, processes, or batches made ahead."""
 TRIES: Final = 10
 """Products timed of each kind of number."""
 ADVICE: Final = (
@@ -81,6 +84,9 @@ class TrainerSettings:
                 raise ConfigError(
                     f"trainer.{name} needs a positive int, got {getattr(self, name)!r}"
                 )
+        for name in ("devices", "threads", "workers", "ahead"):
+            if getattr(self, name) > MOST:
+                raise ConfigError(f"trainer.{name} is {MOST:,} at most, got {getattr(self, name)}")
         if self.save_steps is not None and self.save_steps < 1:
             raise ConfigError(
                 f"trainer.save_steps needs a positive int or null, got {self.save_steps!r}"
@@ -138,8 +144,11 @@ def fit(
         saved: where an earlier training stood, to go on from there.
         own: what to keep in this one's states, of the caller.
     """
-    if saved is not None and saved.is_over(settings.limits()):
-        return _over(module, saved)
+    if saved is not None:
+        check_fits(saved.path, saved.state["state_dict"], module)
+        if saved.is_over(settings.limits()) or saved.position.epoch >= settings.max_epochs:
+            return _over(module, saved)
+    position = _position(settings, data, saved)
     dtype = score_dtype(settings, module) if saved is None else _dtype(saved.own["score_dtype"])
     module.set_score_dtype(dtype)
     already = {"own": 0.0, "wall": 0.0} if saved is None else saved.own["watches"]
@@ -155,13 +164,18 @@ def fit(
         steps=settings.save_steps,
         watches=watches,
         own=lambda: {"score_dtype": _name(dtype), "limits": settings.limits(), **own()},
+        begun=position,
     )
     stop = StopOnSignal()
     interrupted = None
     with _quiet(), torch.random.fork_rng(), stop.listening():
         others = [ShowProgress(console, watches["wall"]), SeedSteps(seed), keep, stop]
         trainer = _trainer(directory, settings, module, watches["own"], files, saved, others)
-        path = _restore(settings, module, data, directory, files, saved)
+        if saved is not None and position is not None:
+            saved.check_callbacks({one.state_key: one for one in _stateful(trainer)})
+            files.restored = saved.for_lightning(position, directory)
+            data.begin = (position.epoch, position.step)
+        path = None if saved is None else str(saved.path)
         try:
             trainer.fit(module, datamodule=data, ckpt_path=path)
         except (Interrupted, RuntimeError):
@@ -194,23 +208,16 @@ def _epochs(trainer: pl.Trainer) -> float:
     return batches / max(1, trainer.num_training_batches)
 
 
-def _restore(
-    settings: TrainerSettings,
-    module: GraphModule,
-    data: GraphData,
-    directory: Path,
-    files: SafetensorsIO,
-    saved: Saved | None,
-) -> str | None:
-    """Let the Trainer and the batches begin where the saved training stood."""
+def _position(settings: TrainerSettings, data: GraphData, saved: Saved | None) -> Position | None:
+    """Where the saved training stood, for as many processes as there are now."""
     if saved is None:
         return None
     steps = data.strategy.num_batches(world_size=settings.devices)
-    position = saved.position.dealt_to(settings.devices, steps)
-    saved.check_fits(module)
-    files.restored = saved.for_lightning(position, directory)
-    data.begin = (position.epoch, position.step)
-    return str(saved.path)
+    return saved.position.dealt_to(settings.devices, steps)
+
+
+def _stateful(trainer: pl.Trainer) -> list[pl.Callback]:
+    return [one for one in trainer.callbacks if one.state_dict()]  # type: ignore[attr-defined]
 
 
 def _dtype(name: str) -> torch.dtype:
@@ -222,8 +229,18 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def _load(module: GraphModule, checkpoint: Path) -> dict[str, float]:
-    """The weights of a checkpoint, and its metrics."""
+    """The weights of a checkpoint, and its metrics.
+
+    Raises:
+        DataError: it has none, or those of another model.
+    """
     state = load_state(checkpoint)
+    try:
+        check(state["state_dict"], each(lambda value: isinstance(value, torch.Tensor)), "weights")
+        check(state["metrics"], each(lambda value: isinstance(value, float)), "metrics")
+    except (TypeError, KeyError, ValueError) as error:
+        raise DataError(f"{checkpoint}: no checkpoint of a training ({error})") from error
+    check_fits(checkpoint, state["state_dict"], module)
     module.load_state_dict(state["state_dict"])
     metrics: dict[str, float] = state["metrics"]
     return metrics

@@ -15,6 +15,7 @@ from kgscale.errors import Interrupted, ScoreError
 from kgscale.sampling.queries import mix_seed
 from kgscale.training.checkpoints import SafetensorsIO, save_state
 from kgscale.training.distributed import rank
+from kgscale.training.module import EpochLoss, GraphModule
 from kgscale.training.resume import OWN, Position, place_of, states
 from kgscale.training.stopwatch import Stopwatch
 
@@ -43,6 +44,7 @@ class KeepState(pl.Callback):
         minutes, steps: how often; None for never.
         own: what else to keep.
         watches: clocks of training, by name.
+        begun: where a training that goes on stood.
     """
 
     def __init__(
@@ -54,12 +56,19 @@ class KeepState(pl.Callback):
         steps: int | None,
         watches: Mapping[str, Stopwatch],
         own: Callable[[], dict[str, Any]] = dict,
+        begun: Position | None = None,
     ) -> None:
+        self.begun = begun
         self.directory, self.files = directory, files
         self.minutes, self.steps = minutes, steps
         self.watches, self.own = watches, own
         self.position: Position | None = None
         """None while a step runs, of which half can't be kept."""
+        self._updated: Position | None = None
+        """After the last update of the parameters: steps that are summed up since are done anew."""
+        self._epoch_loss = EpochLoss()
+        self._stepped = 0
+        """What stood there at that position; in an epoch Lightning counts its step afterwards."""
         self._batch: Any = None
         self._saved: Position | None = None
         self._last = 0.0
@@ -68,6 +77,21 @@ class KeepState(pl.Callback):
         for watch in self.watches.values():
             watch.start()
         self._last = self.watches["wall"].seconds
+        if self.begun is None:
+            self._keep_in_mind(trainer, module, self._at(trainer, 0, 0))
+        else:
+            self._saved = self.begun
+            self._keep_in_mind(trainer, module, self.begun)
+            self._stepped -= 0 < self.begun.step < self.begun.steps
+
+    def _keep_in_mind(
+        self, trainer: pl.Trainer, module: pl.LightningModule, position: Position
+    ) -> None:
+        assert isinstance(module, GraphModule)
+        self.position = self._updated = position
+        # No number is looked at: an accelerator would have to be waited for.
+        self._epoch_loss = replace(module.epoch_loss)
+        self._stepped = trainer.fit_loop.epoch_loop._batches_that_stepped
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int
@@ -79,14 +103,19 @@ class KeepState(pl.Callback):
     ) -> None:
         steps = int(trainer.num_training_batches)
         if (index + 1) % trainer.accumulate_grad_batches and index + 1 < steps:
-            return  # half a step of the optimiser can't be kept
-        self.position = self._at(trainer, trainer.current_epoch, index + 1)
+            self.position = self._updated
+            return
+        self._keep_in_mind(trainer, module, self._at(trainer, trainer.current_epoch, index + 1))
+        every = trainer.check_val_every_n_epoch or 1
+        validates = trainer.enable_validation and not (trainer.current_epoch + 1) % every
+        if index + 1 == steps and not validates:
+            self._stepped += 1  # what comes after validation comes without it too
         due = self.steps is not None and trainer.global_step % self.steps == 0
         self._save_if_due(trainer, due)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if self.position is None or self.position.step == self.position.steps:
-            self.position = self._at(trainer, trainer.current_epoch + 1, 0)
+            self._keep_in_mind(trainer, module, self._at(trainer, trainer.current_epoch + 1, 0))
         # Else a limit has cut the epoch short: with a higher one, its rest comes next.
         self._save_if_due(trainer, due=False)
 
@@ -129,11 +158,12 @@ class KeepState(pl.Callback):
         _check_finite(state["state_dict"], position)
         own = {
             "position": asdict(position),
-            "loops": {"stepped": trainer.fit_loop.epoch_loop._batches_that_stepped},
+            "loops": {"stepped": self._stepped},
             "watches": {name: watch.seconds for name, watch in self.watches.items()},
             **self.own(),
         }
         state.pop("loops")
+        state["epoch_loss"] = self._epoch_loss.state()
         path = place_of(self.directory, position)
         save_state({**state, OWN: own}, path)
         for old in states(self.directory):

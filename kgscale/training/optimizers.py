@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, get_args
 
@@ -142,20 +143,24 @@ class VectorOptimizer(Optimizer):
         for table, kept in zip(tables, state["tables"], strict=True):
             _check_state(table, kept, table_state)
         for optimizer, kept in zip(self._dense, state["dense"], strict=True):
-            own = optimizer.param_groups
+            own, numbers = optimizer.param_groups, optimizer.state_dict()["param_groups"]
+            for group, other in zip(numbers, kept["param_groups"], strict=True):
+                if list(map(repr, group["params"])) != list(map(repr, other["params"])):
+                    raise ValueError(f"parameters {other['params']!r:.60}")
             for group, other in zip(own, kept["param_groups"], strict=True):
-                if len(group["params"]) != len(other["params"]):
-                    raise ValueError(f"a group of {len(other['params'])} parameters")
-                for name in group.keys() - {"params"}:
-                    if not isinstance(other[name], type(group[name])):
-                        raise TypeError(f"{name} is {other[name]!r}")
+                # All but the rate as they were set.
+                for name in group.keys() - {"params", "lr", "initial_lr"}:
+                    if other[name] != group[name] or type(other[name]) is not type(group[name]):
+                        raise TypeError(f"{name} is {other[name]!r:.60}, not {group[name]!r}")
+                _is_number(other["lr"])
+                _is_number(other.get("initial_lr", 1.0))
                 if more := other.keys() - group.keys() - {"initial_lr"}:
                     raise ValueError(f"a group with {min(more)}")
             parameters = [parameter for group in own for parameter in group["params"]]
             names = _STATE["dense"][type(optimizer).__name__.lower()]
             for number, one in kept["state"].items():
-                if not isinstance(number, int) or not 0 <= number < len(parameters):
-                    raise ValueError(f"a parameter {number!r}")
+                if type(number) is not int or not 0 <= number < len(parameters) or not one:
+                    raise ValueError(f"a parameter {number!r:.60}, or nothing of it")
                 _check_state(parameters[number], one, names)
 
 
@@ -200,8 +205,8 @@ def _check_state(
 
 
 def _is_number(value: Any) -> None:
-    if not isinstance(value, float | int):
-        raise TypeError(f"lr is {value!r}")
+    if type(value) not in (int, float) or not 0 <= value < math.inf:
+        raise TypeError(f"a rate is {value!r:.60}")
 
 
 def gradient_rows(grad: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,24 +7,62 @@ draws itself: beside parameters and the optimiser's state, a position is all the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from pytorch_lightning import Callback
 
 from kgscale.errors import ConfigError, DataError
 from kgscale.training.checkpoints import SUFFIX, load_state
+from kgscale.training.shapes import (
+    Pattern,
+    amount,
+    check,
+    check_like,
+    count,
+    each,
+    flag,
+    mapping,
+    maybe,
+    text,
+)
 
 FOLDER: Final = "checkpoints"
 _PREFIX: Final = "step-"
 OWN: Final = "kgscale"
 """Our part of a saved state, beside Lightning's."""
-DTYPES: Final = ("float32", "bfloat16")
 _CHECKPOINTS: Final = "ModelCheckpoint"
-"""How the name of such a callback's state begins."""
-_NEEDED: Final = {"state_dict", "optimizer_states", "callbacks", "epoch_loss"}
-_OWN_NEEDED: Final = ("position", "loops", "watches", "score_dtype", "limits")
+_STOPPING: Final = "EarlyStopping"
+"""How the names of such callbacks' states begin."""
+_NEEDED: Final = {
+    "state_dict": each(lambda value: isinstance(value, torch.Tensor)),
+    "optimizer_states": lambda value: isinstance(value, list) and len(value) == 1,
+    "callbacks": each(mapping),
+    "epoch_loss": lambda value: isinstance(value, tuple) and [*map(type, value)] == [float, int],
+}
+"""Lightning's part, as far as a run goes on from it."""
+_OWN_NEEDED: Final[Mapping[str, Pattern]] = {
+    "position": {
+        **dict.fromkeys(("epoch", "step", "steps", "updates"), count),
+        "world_size": lambda value: count(value) and value > 0,
+        "finished": flag,
+    },
+    "loops": {"stepped": count},
+    "watches": {"own": amount, "wall": amount},
+    "score_dtype": lambda value: value in ("float32", "bfloat16"),
+    "limits": {"max_epochs": count, "max_seconds": maybe(amount), "patience": count},
+}
+_OWN: Final[Mapping[str, Pattern]] = {
+    **_OWN_NEEDED,
+    "fingerprint": text,
+    "strategy": mapping,
+    "usage": {"seconds": each(amount), "peak": count},
+}
+"""Our part; the last three are those of whole runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,20 +130,17 @@ class Saved:
         state = load_state(path)
         if not isinstance(state, dict):
             raise DataError(_foreign(path, f"a {type(state).__name__}"))
-        saved = cls(path=path, state=state)
         try:
-            position = saved.position
-            numbers = [position.epoch, position.step, position.steps, position.updates]
-            if not all(isinstance(number, int) and number >= 0 for number in numbers):
-                raise ValueError(f"a position of {numbers}")
-            if saved.own["score_dtype"] not in DTYPES:
-                raise ValueError(f"a score_dtype of {saved.own['score_dtype']!r}")
-            if missing := _NEEDED - saved.state.keys():
-                raise KeyError(*missing)
+            for name, pattern in _NEEDED.items():
+                check(state[name], pattern, name)
+            own = state[OWN]
+            for name in _OWN_NEEDED:
+                check(own[name], _OWN_NEEDED[name], name)
+            for name in own.keys() & _OWN.keys():
+                check(own[name], _OWN[name], name)
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise DataError(_foreign(path, error)) from error
-        saved.require(*_OWN_NEEDED)
-        return saved
+        return cls(path=path, state=state)
 
     def require(self, *names: str) -> None:
         """Refuse a state that lacks what a run keeps beside Lightning's part.
@@ -116,21 +151,26 @@ class Saved:
         if missing := set(names) - self.own.keys():
             raise DataError(_foreign(self.path, f"without {min(missing)}"))
 
-    def check_fits(self, module: torch.nn.Module) -> None:
-        """Refuse the state of another model.
+    def check_callbacks(self, fresh: Mapping[str, Callback]) -> None:
+        """Refuse what callbacks could not take up.
+
+        Args:
+            fresh: those that are there, which have not begun.
 
         Raises:
-            DataError: its tensors have other names or sizes.
+            DataError: one is of another kind.
         """
-        kept, wanted = (
-            {name: tuple(value.shape) for name, value in part.items()}
-            for part in (self.state["state_dict"], module.state_dict())
-        )
-        if differing := sorted(dict(kept.items() ^ wanted.items())):
-            raise DataError(
-                f"{self.path}: the state of another model, by {differing[0]}"
-                f" ({kept.get(differing[0])}, not {wanted.get(differing[0])}); train anew"
-            )
+        kept = self.state["callbacks"]
+        try:
+            for name in fresh.keys() & kept.keys():
+                check_like(kept[name], fresh[name].state_dict(), name.partition("{")[0])
+                if name.startswith(_STOPPING):
+                    copy(fresh[name]).load_state_dict(kept[name])  # it has reasons by number
+                has = kept[name].get("best_model_score") is not None
+                if name.startswith(_CHECKPOINTS) and bool(kept[name]["best_model_path"]) != has:
+                    raise ValueError("a best checkpoint without its score, or the other way round")
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(_foreign(self.path, error)) from error
 
     @property
     def position(self) -> Position:
@@ -156,12 +196,35 @@ class Saved:
 
     def for_lightning(self, position: Position, directory: Path) -> dict[str, Any]:
         """The state that a Trainer restores, as if its run directory had always been this one."""
-        state = {name: value for name, value in self.state.items() if name != OWN}
-        state["callbacks"] = {
-            name: _at(value, directory) if name.startswith(_CHECKPOINTS) else value
-            for name, value in state["callbacks"].items()
+        return {
+            **{name: self.state[name] for name in _NEEDED},
+            "callbacks": {
+                name: _at(value, directory) if name.startswith(_CHECKPOINTS) else value
+                for name, value in self.state["callbacks"].items()
+            },
+            "lr_schedulers": [],
+            "epoch": position.epoch,
+            "global_step": position.updates,
+            "pytorch-lightning_version": version("pytorch-lightning"),
+            "loops": {"fit_loop": _loops(self.own["loops"], position)},
         }
-        return {**state, "loops": {"fit_loop": _loops(self.own["loops"], position)}}
+
+
+def check_fits(path: Path, kept: Mapping[str, torch.Tensor], module: torch.nn.Module) -> None:
+    """Refuse the tensors of another model.
+
+    Raises:
+        DataError: they have other names, sizes or numbers.
+    """
+    found, wanted = (
+        {name: (tuple(value.shape), value.dtype) for name, value in part.items()}
+        for part in (kept, module.state_dict())
+    )
+    if differing := sorted(dict(found.items() ^ wanted.items())):
+        raise DataError(
+            f"{path}: the state of another model, by {differing[0]}"
+            f" ({found.get(differing[0])}, not {wanted.get(differing[0])}); train anew"
+        )
 
 
 def _foreign(path: Path, why: object) -> str:

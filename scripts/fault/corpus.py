@@ -27,6 +27,7 @@ REFUSED = (2, 3)
 CORPORA: dict[str, Callable[[Path, str], Iterator[Evil]]] = {
     "pickles": evil.pickles,
     "models and states": evil.models,
+    "states with a changed part": evil.states,
     "archives": evil.archives,
     "tables": evil.tables,
     "settings": evil.settings_of_others,
@@ -43,7 +44,8 @@ def refused(tries: int) -> list[Row]:
             folder.mkdir()
             with server(folder) as url:
                 found = [is_refused(one, folder) for one in corpus(folder, url)]
-        rows.append(Row(f"{kind} that mean harm", len(found), sum(found), "nothing"))
+        words = kind if "with" in kind else f"{kind} that mean harm"
+        rows.append(Row(words, len(found), sum(found), "nothing"))
         print(rows[-1], flush=True)
     return rows
 
@@ -55,9 +57,10 @@ def is_refused(one: Evil, folder: Path) -> bool:
     code, memory = waited(child, begin + 2 * SECONDS)
     seconds, told = time.monotonic() - begin, error.read_text(errors="replace")
     lines = [line for line in told.splitlines() if line.startswith("kgscale: ")]
+    taken = one.harmless and code == 0
     wrong = [
-        *([] if code in REFUSED else [f"exit code {code}"]),
-        *([] if len(lines) == 1 and one.named in lines[0] else [f"it says {told[-500:]!r}"]),
+        *([] if code in REFUSED or taken else [f"exit code {code}"]),
+        *([] if taken or _is_one(lines, one.named) else [f"it says {told[-500:]!r}"]),
         *(["a traceback"] if "Traceback" in told else []),
         *(["its payload ran"] if (folder / evil.MARK).exists() else []),
         *([] if outside(folder) == before else ["a file outside"]),
@@ -67,6 +70,10 @@ def is_refused(one: Evil, folder: Path) -> bool:
     if wrong:
         print(f"{one.name}: {'; '.join(wrong)}", flush=True)
     return not wrong
+
+
+def _is_one(lines: list[str], named: str) -> bool:
+    return len(lines) == 1 and named in lines[0]
 
 
 def outside(folder: Path) -> set[str]:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import stat
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
 from benchmarks import ogb_layouts
+from safetensors.torch import load_file, save
 
 from fault.child import SMALL, triples
 from fault.readers import finished, saved, zipped
 from kgscale.durable import MANIFEST, read_manifest, sealed, write_manifest
+from kgscale.training.checkpoints import load_state, save_state
 
 MARK = "mark"
 """What a payload that runs leaves behind."""
@@ -36,6 +42,8 @@ class Evil:
     name: str
     arguments: list[str]
     named: str
+    harmless: bool = False
+    """Whether it may be taken, too: a number that is another number."""
 
 
 def train(folder: Path, *overrides: str) -> list[str]:
@@ -136,7 +144,75 @@ def models(folder: Path, url: str) -> Iterator[Evil]:
         told = json.loads(good)
         change(told)
         reseal(spec, json.dumps(told).encode())
-        yield Evil(f"a model with {name}", predict, "model")
+        yield Evil(f"a model with {name}", predict, run.name)
+    reseal(spec, good)
+    weights = run / "model" / "model.safetensors"
+    kept = load_file(weights)
+    first = max(kept, key=lambda name: kept[name].numel())
+    for name, value in {
+        "a number that is none": torch.full_like(kept[first], torch.nan),
+        "long numbers": kept[first].double(),
+        "whole numbers": kept[first].to(torch.int8),
+    }.items():
+        reseal(weights, save({**kept, first: value}))
+        yield Evil(f"weights with {name}", predict, first)
+
+
+def states(folder: Path, url: str) -> Iterator[Evil]:
+    """A state in which one part is another thing, and best checkpoints that lack theirs."""
+    run = folder / "run"
+    resume = [f"resume={run}", "trainer.max_epochs=2"]
+
+    def changed(file: str, change: Callable[[Any], Any]) -> bool:
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(finished(), run)
+        place = next((run / "checkpoints").glob(file))
+        state = load_state(place)
+        try:
+            state = change(state)
+            save_state(state, place)
+        except (TypeError, ValueError, OverflowError):  # no state can be written so
+            return False
+        return True
+
+    state = load_state(next((finished() / "checkpoints").glob("step-*")))
+    for path in paths(state):
+        for value in LIES:
+            if changed("step-*", partial(put, path=path, value=value)):
+                told = ".".join(map(str, path))
+                yield Evil(f"a state whose {told} is {value!r}", resume, "step-", harmless=True)
+    for name, change in {
+        "no metrics": lambda state: {**state, "metrics": None},
+        "no weights": lambda state: {key: state[key] for key in state if key != "state_dict"},
+        "other weights": lambda state: {**state, "state_dict": {"x": torch.ones(1)}},
+        "a list": lambda state: [state],
+    }.items():
+        changed("best-*", change)
+        (run / "results.json").unlink()
+        yield Evil(f"a best checkpoint with {name}", [f"resume={run}"], "best-")
+
+
+LIES = (None, "x", -1, 10**30, 1.5, [], {}, float("nan"), True)
+
+
+def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """To all parts of a state; of long lists to the first ones."""
+    if path:
+        yield path
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from paths(part, (*path, key))
+    elif isinstance(value, list):
+        for at, part in enumerate(value[:2]):
+            yield from paths(part, (*path, at))
+
+
+def put(state: Any, *, path: tuple[Any, ...], value: Any) -> Any:
+    place = state
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return state
 
 
 def reseal(file: Path, content: bytes) -> None:
@@ -184,6 +260,23 @@ SPECS = {
     "10^15 numbers a vector": _set("encoder", "dim", value=HUGE),
     "a list for a name": _set("encoder", "name", value=["os", "system"]),
     "no encoder": _set("encoder", value=None),
+    "10^8 classes": lambda told: told.update(head={"num_classes": 10**8}),
+    "a reasoner of 20,000 numbers": lambda told: told.update(
+        reasoner={"name": "PathReasoner", "dim": 20_000}
+    ),
+    "10^9 features": lambda told: told["types"][0].update(features=10**9),
+    "100,000 types": lambda told: told.update(
+        types=[{"start": n, "stop": n + 1, "features": 1} for n in range(100_000)]
+    ),
+    "10^30 relations": _set("num_relations", value=10**30),
+    "10^5 layers": _set("encoder", "num_layers", value=10**5),
+    "a store that is a list": _set("store", value=[1]),
+    "a store with a NUL": _set("store", value="/a\0b"),
+    "no store": lambda told: told.pop("store"),
+    "no fingerprint": lambda told: told.pop("fingerprint"),
+    "fewer entities than its graph": lambda told: told["types"][-1].update(
+        start=1, stop=told["types"][-1]["stop"] + 1
+    ),
 }
 
 
@@ -292,6 +385,22 @@ def tables(folder: Path, url: str) -> Iterator[Evil]:
     members = {f"{name}.npy": content for name, content in (sparse | parts).items()}
     features.write_bytes(zipped(members))
     yield Evil("a sparse matrix of 10^15 rows", own, features.name)
+    text, parquet = "x" * (8 << 20), folder / "x.parquet"
+    rows = {"head": [text] * 2000, "relation": ["r"] * 2000, "tail": ["y"] * 2000}
+    pq.write_table(pa.table(rows), parquet, compression="zstd")
+    del rows
+    own = train(folder, "data=triples", f"data.path={parquet}")
+    yield Evil("a text of 8 MB, 2,000 times in Parquet", own, parquet.name)
+    for name in ("pipe", "device"):
+        place = folder / name
+        place.mkdir()
+        train_ = place / "train.tsv"
+        if name == "pipe":
+            os.mkfifo(train_)
+        else:
+            train_.symlink_to("/dev/zero")
+        own = train(folder, "data=triples", f"data.path={place}")
+        yield Evil(f"a {name} for a table", own, "train.tsv")
 
 
 def gzipped(path: Path) -> Path:
@@ -338,7 +447,7 @@ def settings_of_others(folder: Path, url: str) -> Iterator[Evil]:
         settings = (finished() / "config.yaml").read_text()
         at = settings.index("_target_: kgscale.models.encoders")
         rest = settings[at:].partition("\n")[2]
-        yield resumed(folder, f"{settings[:at]}_target_: {target}\n{rest}", target)
+        yield resumed(folder, f"{settings[:at]}_target_: {target}\n{rest}", target, target)
     extra = folder / "conf" / "encoder"
     extra.mkdir(parents=True)
     (extra / "evil.yaml").write_text("_target_: os.system\n")
@@ -349,11 +458,17 @@ def settings_of_others(folder: Path, url: str) -> Iterator[Evil]:
         "hydra.launcher._target_=os.system",
         "hydra.sweeper._target_=os.system",
         "hydra.job_logging.handlers.x={class: os.system}",
+        f"hydra.run.dir={folder}",
+        "hydra.mode=MULTIRUN",
+        "+hydra.x=1",
+        "~hydra.job",
         "--config-dir=/",
         "--config-path=/",
         "--config-name=evil",
     ):
-        yield Evil(given, train(folder, "data=triples", data, given, "encoder=evil"), "")
+        yield Evil(given, train(folder, "data=triples", data, given), given)
+    for given, named in NUMBERS.items():
+        yield Evil(given, train(folder, "data=triples", data, given), named)
     doubled = " ".join(f"'+x{n}={f'${{x{n - 1}}}' * 8}'" for n in range(1, 11))
     for name, text in {
         "references to references": f"# python -m kgscale +x0=aaaa {doubled}\nseed: 0\n",
@@ -365,15 +480,44 @@ def settings_of_others(folder: Path, url: str) -> Iterator[Evil]:
         "brackets without end": "x: " + "[" * 50_000,
         "no text": "\0\1\2",
     }.items():
-        yield resumed(folder, text, name)
+        # Nothing is asked of the surroundings: what is left lacks most of a run's settings.
+        named = "there is no setting" if name == "an interpolation" else "config.yaml"
+        yield resumed(folder, text, name, named)
+    good = (finished() / "config.yaml").read_text()
+    for name, old, new, named in (
+        ("a NUL in a path", "path: ", 'path: "/a\\0b" #', "data.path"),
+        ("a seed of 10^23", "seed: 0", f"seed: {10**23}", "seed"),
+        ("a list for a group in its first line", "# python -m kgscale ",
+         "# python -m kgscale encoder=[] ", "encoder"),
+        ("Hydra's own in its first line", "# python -m kgscale ",
+         "# python -m kgscale hydra.searchpath=[file:///] ", "hydra"),
+    ):  # fmt: skip
+        assert old in good
+        yield resumed(folder, good.replace(old, new, 1), name, named)
 
 
-def resumed(folder: Path, settings: str, name: str) -> Evil:
+NUMBERS = {
+    f"seed={10**23}": "seed",
+    f"evaluation.memory={10**30}": "evaluation.memory",
+    f"evaluation.memory={1 << 62}": "evaluation.memory",
+    f"strategy.fanout=[{10**20}]": "strategy.fanout",
+    f"trainer.threads={10**9}": "trainer.threads",
+    f"trainer.workers={10**9}": "trainer.workers",
+    f"encoder.num_layers={10**5}": "encoder.num_layers",
+    "encoder=[]": "encoder",
+    "trainer={}": "trainer",
+    "data.path=/dev/zero": "/dev/zero",
+    "data.features=/dev/zero": "/dev/zero",
+}
+"""Settings that no machine can mean, and what is named."""
+
+
+def resumed(folder: Path, settings: str, name: str, named: str) -> Evil:
     run = folder / "run"
     shutil.rmtree(run, ignore_errors=True)
     shutil.copytree(finished(), run)
     (run / "config.yaml").write_text(settings)
-    return Evil(f"a run's settings with {name}", [f"resume={run}", "trainer.max_epochs=2"], "")
+    return Evil(f"a run's settings with {name}", [f"resume={run}", "trainer.max_epochs=2"], named)
 
 
 def aliases() -> str:
@@ -412,6 +556,8 @@ def rdf(folder: Path, url: str) -> Iterator[Evil]:
         "no_text.ttl": "\0\1\2",
         "binary.xml": "\x7fELF",
         "half.trig": "<http://x/g> { <http://x/a> <http://x/r>",
+        "prefix.ttl": f"@prefix x: <http://x/{'x' * 200_000}> .\n" + "x:a x:r x:b .\n" * 20_000,
+        "long.xml": text("", fact("x" * 100_000_000)),
     }.items():
         path = folder / name
         path.write_text(content)

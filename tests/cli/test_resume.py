@@ -166,6 +166,57 @@ def test_nodes_to_the_bit(
     assert goes_on(tmp_path, arguments, capsys) >= 1
 
 
+def test_sums_of_several_steps_to_the_bit(data: Path, tmp_path: Path) -> None:
+    """Steps since the last update are done anew: half a sum can't be kept."""
+    arguments = [
+        "data=triples", f"data.path={data}", "strategy.batch_size=8", "encoder.dropout=0.3",
+        "encoder.dim=4", "trainer.threads=1", "trainer.max_epochs=4", "trainer.accumulate=3",
+        "trainer.clip=0.5", "trainer.validate_every=2", "trainer.patience=1",
+        "predictions.pairs=64",
+    ]  # fmt: skip
+    whole: list[str] = []
+    with stopped(whole, None):
+        assert main([*arguments, f"root={tmp_path / 'whole'}"]) == 0
+    done: list[str] = []
+    again, cuts, code = [*arguments, f"root={tmp_path / 'cut'}"], -1, 143
+    while code == 143:
+        steps: list[str] = []
+        with stopped(steps, EVERY):
+            code = main(again)
+        again = ["resume=latest", f"root={tmp_path / 'cut'}"]
+        done, cuts = done + steps, cuts + 1
+    assert code == 0
+    assert cuts >= 3
+    assert list(dict.fromkeys(done)) == whole
+    assert len(done) <= len(whole) + 2 * cuts
+    assert ended(run_of(tmp_path / "cut")) == ended(run_of(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_a_signal_before_the_first_update(
+    command: Command, own: list[str], tmp_path: Path, after: int
+) -> None:
+    whole = tmp_path / "whole"
+    own = [*own, "trainer.accumulate=1000"]
+    assert command(*own, f"root={whole}")[0] == 0
+    with stopped([], after):
+        assert main(own) == 143
+    run = run_of(tmp_path / "out")
+    assert command(f"resume={run}")[0] == 0
+    assert ended(run) == ended(run_of(whole))
+
+
+def test_fewer_epochs_than_were_done(command: Command, own: list[str], tmp_path: Path) -> None:
+    """What there is, is what there will be: no state of before is left to go back to."""
+    assert command(*own, "trainer.max_epochs=3", "trainer.patience=9")[0] == 0
+    run = run_of(tmp_path / "out")
+    before = ended(run)[2]
+    code, _, error = command(f"resume={run}", "trainer.max_epochs=1")
+    assert (code, error) == (0, "")
+    assert json.loads((run / "results.json").read_text())["epochs"] == 3
+    assert ended(run)[2] == before
+
+
 @pytest.fixture
 def own(data: Path, tmp_path: Path) -> list[str]:
     return ["data=triples", f"data.path={data}", f"root={tmp_path / 'out'}", *SMALL]

@@ -93,10 +93,10 @@ class Report:
 
 
 def _with_means(sums: dict[str, Sums]) -> dict[str, dict[str, float]]:
-    names = sorted(
+    order = sorted(
         sums, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)
     )
-    found = {name: sums[name].means() for name in names}
+    found = {name: sums[name].means() for name in order}
     means = {}
     for word, names in (("positive", POSITIVE), ("negative", NEGATIVE)):
         asked = [found[name] for name in names if name in found and found[name]["questions"]]

@@ -21,6 +21,7 @@ ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
 }
 
 
+MOST_LAYERS: Final = 1000
 FLOAT: Final = 4
 LONG: Final = 8
 """Bytes of a number."""
@@ -71,8 +72,10 @@ class Encoder(nn.Module, ABC):
         super().__init__()
         if dim < 1:
             raise ConfigError(f"encoder.dim needs a positive int, got {dim}")
-        if num_layers < 0:
-            raise ConfigError(f"encoder.num_layers needs an int of at least 0, got {num_layers}")
+        if not 0 <= num_layers <= MOST_LAYERS:
+            raise ConfigError(
+                f"encoder.num_layers needs an int from 0 to {MOST_LAYERS}, got {num_layers}"
+            )
         if scale < 0:
             raise ConfigError(f"encoder.scale needs a number of at least 0, got {scale}")
         self.num_relations, self.dim, self.num_layers = num_relations, dim, num_layers

@@ -131,7 +131,7 @@ class PyGConvolution(Encoder):
         takes = inspect.signature(kind).parameters
         given = {n: v for n, v in given.items() if n in takes or n in self.arguments}
         with torch.random.fork_rng(devices=[]):
-            seed = torch.randint(1 << 62, (), generator=generator)
+            seed = torch.randint(1 << 62, (), generator=generator, device="cpu")
             torch.default_generator.manual_seed(int(seed))
             try:
                 return kind(**given)
@@ -141,7 +141,7 @@ class PyGConvolution(Encoder):
     @torch.no_grad()
     def _try(self, conv: nn.Module) -> bool:
         """Whether it maps targets apart from sources; refuses what a block can't compute."""
-        if self.name == GCN:
+        if self.name == GCN or self.relation.is_meta:
             return False
         x = torch.randn(4, self.dim, generator=torch.Generator().manual_seed(0))
         ends = torch.tensor(_EDGES)

@@ -13,6 +13,7 @@ from kgscale.batch import PathQueries, StepEdges, SubgraphBatch
 from kgscale.errors import ConfigError
 from kgscale.kernels.aggregate import aggregate_compose
 from kgscale.kernels.update import layer_update
+from kgscale.models.encoders.base import MOST_LAYERS
 from kgscale.models.linear import glorot_linear
 from kgscale.models.reasoners.profile import ProfileScore
 
@@ -73,6 +74,8 @@ class PathReasoner(nn.Module):
         for name, value in (("dim", dim), ("num_layers", num_layers)):
             if value < 1:
                 raise ConfigError(f"reasoner.{name} needs a positive int, got {value}")
+        if num_layers > MOST_LAYERS:
+            raise ConfigError(f"reasoner.num_layers is {MOST_LAYERS} at most, got {num_layers}")
         if aggregate not in get_args(Aggregate):
             raise ConfigError(
                 f"reasoner.aggregate is one of {', '.join(get_args(Aggregate))}; got {aggregate!r}"
