@@ -20,6 +20,7 @@ from fault.flips import flipped
 from fault.kill import killed
 from fault.row import Row
 from fault.starts import builders, same_second
+from fault.suite import tested
 from rich.console import Console
 from rich.table import Table
 
@@ -34,6 +35,7 @@ FAULTS: dict[str, tuple[Callable[[int], list[Row]], int]] = {
     "second": (same_second, 20),
     "builders": (builders, 20),
     "corpus": (corpus.refused, 1),
+    "tests": (tested, 1),
     "fuzz": (fuzz.fuzzed, 10_000),
 }
 

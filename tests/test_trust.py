@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from kgscale.cli import compose
 from kgscale.cli.compose import from_yaml
 from kgscale.errors import ConfigError, DataError
 from kgscale.tasks.components import GROUPS, component, target
+from kgscale.tasks.start import rehearse
 
 CLONE = Path(__file__).resolve().parents[1]
 ABC = "abcdefghi"
@@ -60,6 +62,45 @@ def test_arguments_of_hydra_are_no_settings(group: str) -> None:
     for argument in ("_args_", "_partial_", "_recursive_", "_convert_"):
         with pytest.raises(ConfigError, match=argument):
             component(group, {"_target_": target(kind), argument: True})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "hydra.searchpath=[file:///]",
+        "hydra/launcher=basic",
+        "+hydra.callbacks.x._target_=os.system",
+        "~hydra.job",
+        "hydra.mode=MULTIRUN",
+    ],
+)
+def test_settings_of_hydra_itself_are_refused(given: str) -> None:
+    with pytest.raises(ConfigError, match="settings of Hydra itself"):
+        compose.settings([given])
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (f"seed={10**23}", "seed needs a number below 2"),
+        (f"evaluation.memory={1 << 50}", "evaluation.memory is in MiB"),
+        (f"strategy.fanout=[{10**20}]", "strategy.fanout needs a number below"),
+        (f"trainer.threads={10**9}", "trainer.threads is 4,096 at most"),
+        (f"encoder.num_layers={10**5}", "encoder.num_layers needs an int from 0 to 1000"),
+        ("encoder=[]", "encoder=.* doesn't exist"),
+        ("trainer={}", "trainer=.* doesn't exist"),
+    ],
+)
+def test_numbers_of_no_machine_are_refused(given: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        rehearse(compose.settings([given]))
+
+
+def test_a_nul_in_a_setting_is_refused() -> None:
+    settings = compose.settings(["data=triples", "data.path=x"])
+    settings["root"] = "a\0b"
+    with pytest.raises(ConfigError, match="root has a NUL character"):
+        rehearse(settings)
 
 
 ALIASES = ["a: &a [x, x]", *(f"{n}: &{n} [{', '.join([f'*{b}'] * 9)}]" for b, n in pairwise(ABC))]

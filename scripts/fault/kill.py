@@ -19,6 +19,8 @@ from kgscale.training.resume import newest
 
 INTERVAL = 3
 """Steps between two saved states."""
+MOST = 1.0
+"""Seconds after a first step."""
 
 
 def noting(file: Path) -> Callable[[], None]:
@@ -54,35 +56,52 @@ def killed(tries: int) -> list[Row]:
             while True:
                 steps.unlink(missing_ok=True)
                 child = start(again if begun else own, folder / "error", noting(steps))
-                if not begun:
-                    wait_for(lambda: any((folder / "runs").glob("*/*/checkpoints/step-*")), child)
-                    begun = True
-                time.sleep(draw.random() * 1.5)
-                early, status = os.waitpid(child, os.WNOHANG)
-                if not early:
+                ended = stepped(steps, child)
+                if ended is None:
+                    time.sleep(draw.random() * MOST)
+                    ended = status_of(child)
+                if ended is None:
                     break
-                if code := os.waitstatus_to_exitcode(status):
-                    raise RuntimeError(f"the training that went on ended with exit code {code}")
+                if ended:
+                    raise RuntimeError(f"the training that went on ended with exit code {ended}")
                 # It has come to its end before: begin another.
                 shutil.rmtree(folder / "runs")
                 begun = False
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            (run,) = (folder / "runs").glob("*/[!.]*")
-            done = [int(line) for line in steps.read_text().split()] if steps.exists() else []
-            state = newest(run)
-            lost = max(0, done[-1] + 1 - state.position.updates) if done else 0
+            begun = kept(folder)
+            done = [int(line) for line in steps.read_text().split()]
+            if not begun:  # before anything was kept: nothing but a first interval can be lost
+                shutil.rmtree(folder / "runs")
+                lost = len(done)
+            else:
+                (run,) = (folder / "runs").glob("*/[!.]*")
+                lost = max(0, done[-1] + 1 - newest(run).position.updates)
             worst, resumed = max(worst, lost), resumed + (lost <= INTERVAL)
-        child = start(again, folder / "error", noting(steps))
+        child = start(again if begun else own, folder / "error", noting(steps))
         _, status = os.waitpid(child, 0)
         last = os.waitstatus_to_exitcode(status)
     fault = f"kill -9 at a random moment, a state every {INTERVAL} steps"
     return [Row(fault, tries, resumed if last == 0 else 0, f"at most {worst} steps")]
 
 
-def wait_for(condition: Callable[[], bool], child: int) -> None:
+def stepped(steps: Path, child: int) -> int | None:
+    """Wait for a step; the exit code if it came to its end before, as a training that is done."""
     deadline = time.monotonic() + LIMIT
-    while not condition():
-        if time.monotonic() > deadline or os.waitpid(child, os.WNOHANG)[0]:
+    while not steps.exists() or not steps.stat().st_size:
+        ended = status_of(child)
+        if ended is not None:
+            return ended
+        if time.monotonic() > deadline:
             raise RuntimeError("the training did not begin")
-        time.sleep(0.01)
+        time.sleep(0.002)
+    return None
+
+
+def status_of(child: int) -> int | None:
+    ended, status = os.waitpid(child, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None
+
+
+def kept(folder: Path) -> bool:
+    return any((folder / "runs").glob("*/*/checkpoints/step-*"))

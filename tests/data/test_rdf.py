@@ -276,3 +276,10 @@ def test_aifb_has_the_published_counts(tmp_path: Path, shared_data: Path) -> Non
     store = prepare(RdfFiles(path=path, labels=labels), tmp_path)
     assert (store.num_entities, store.num_relations) == (2835, 22)
     assert store.manifest["counts"]["labels"]["entities"]["test"] == 36
+
+
+def test_a_long_prefix_in_many_statements_is_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "x.ttl"
+    path.write_text(f"@prefix x: <http://x/{'x' * 100_000}> .\n" + "x:a x:r x:b .\n" * 5_000)
+    with pytest.raises(DataError, match="which no data set does"):
+        facts_of(path=path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 from typing import Any
 
@@ -316,3 +317,39 @@ def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(Path, "open", denied)
     with pytest.raises(ResourceError, match=r"x\.tsv"):
         read(path=path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_is_refused_unread(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x.tsv"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(DataError, match="a device or a pipe"):
+        read_all(path=path)
+
+
+def test_parquet_that_repeats_a_long_text_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it is in memory; a text that is too long is rejected in small portions."""
+    monkeypatch.setattr("kgscale.data.files.HARMLESS", 1 << 24)
+    path, long = tmp_path / "x.parquet", "x" * (2 << 20)
+    table = pa.table({"head": [long] * 500, "relation": ["r"] * 500, "tail": ["b"] * 500})
+    pq.write_table(table, path, compression="zstd")
+    with pytest.raises(DataError, match="which no data set does"):
+        read_all(path=path)
+    batches = []
+    monkeypatch.setattr("kgscale.data.tables.TEXT", 4 << 20)
+    monkeypatch.setattr("kgscale.data.tables.check_growth", lambda *_: None)
+    sound = tables._sound
+    monkeypatch.setattr(
+        "kgscale.data.tables._sound",
+        lambda columns, *rest: (batches.append(len(columns[0])), sound(columns, *rest))[1],
+    )
+    source = TripleFiles(path=path)
+    with pytest.raises(DataError, match="500 of 500 lines"):
+        list(source.read(Audit(), tmp_path).facts)
+    assert max(batches) <= 2
+    assert sum(batches) == 500

@@ -380,3 +380,50 @@ def test_a_damaged_model_is_refused(tmp_path: Any) -> None:
     weights.write_bytes(content)
     with pytest.raises(DataError, match="differs from what was written"):
         load_model(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "decoder"),
+    [*((name, "ComplEx") for name in OVER_EDGES), *(("EmbeddingOnly", name) for name in DECODERS)],
+)
+def test_every_model_is_loaded_as_it_was_saved(encoder: str, decoder: str, tmp_path: Any) -> None:
+    model = build_model(spec(encoder, decoder), seed=3)
+    save_model(model, spec(encoder, decoder), tmp_path / "model")
+    loaded, _ = load_model(tmp_path / "model")
+    kept = loaded.state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda x: x * torch.nan, "is not finite"),
+        (lambda x: x.double(), "is F64"),
+        (lambda x: x[:1], r"is F32 \[1, "),
+    ],
+)
+def test_weights_that_are_no_weights(change: Any, words: str, tmp_path: Any) -> None:
+    model = build_model(spec("CompGCN"), seed=3)
+    kept = model.state_dict()
+    name, value = next(iter(kept.items()))
+    model.state_dict = lambda **_: {**kept, name: change(value)}
+    save_model(model, spec("CompGCN"), tmp_path / "model")
+    with pytest.raises(DataError, match=words):
+        load_model(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"types": [{"start": n, "stop": n + 1, "features": 1} for n in range(2000)]},
+        {"types": [{"start": 0, "stop": 4, "features": 10**9}]},
+        {"head": {"num_classes": 10**12}},
+        {"reasoner": {"name": "PathReasoner", "dim": 10**7}},
+        {"num_relations": 10**30},
+    ],
+)
+def test_no_vector_is_made_of_a_lie(change: Any, tmp_path: Any) -> None:
+    lie = {**spec("CompGCN"), **change}
+    save_model(build_model(spec("CompGCN"), seed=3), lie, tmp_path / "model")
+    with pytest.raises(DataError, match="no readable model"):
+        load_model(tmp_path / "model")
