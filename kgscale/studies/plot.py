@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from kgscale.durable import whole_file
 from kgscale.metrics import word
 from kgscale.studies.compare import Outcome
 from kgscale.tasks.schema import MIB
@@ -45,7 +46,8 @@ def draw(outcomes: Sequence[Outcome], file: Path) -> None:
         panel.grid(alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)
     right.legend(frameon=False, fontsize=9)
-    figure.savefig(file, dpi=150)
+    with whole_file(file) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
 
 
 def memory_points(outcome: Outcome) -> list[tuple[int, int]]:

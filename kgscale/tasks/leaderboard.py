@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 import torch
 
+from kgscale.durable import disk_errors, whole_file
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.known import KnownFacts
 from kgscale.inference.official import LSC, best_tails, evaluator
@@ -206,15 +208,18 @@ def write_submissions(run: Run, folder: Path) -> list[Path]:
 
 
 def save_submission(benchmark: str, answers: dict[str, Any], mode: str, folder: Path) -> Path:
-    """By OGB's own function."""
-    before = set(folder.glob("*.npz")) if folder.is_dir() else set()
-    try:
-        evaluator(benchmark).save_test_submission(answers, str(folder), mode)
-    except AssertionError as error:
-        reason = str(error) or "their number"
-        raise DataError(
-            f"OGB refuses the answers to {mode} of {benchmark} ({reason}): the"
-            " data set has other questions than the published one"
-        ) from error
-    (path,) = set(folder.glob(f"*{mode}.npz")) - before or set(folder.glob(f"*{mode}.npz"))
-    return path
+    """By OGB's own function, which names the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with disk_errors(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
+        try:
+            evaluator(benchmark).save_test_submission(answers, scratch, mode)
+        except AssertionError as error:
+            reason = str(error) or "their number"
+            raise DataError(
+                f"OGB refuses the answers to {mode} of {benchmark} ({reason}): the"
+                " data set has other questions than the published one"
+            ) from error
+        (written,) = Path(scratch).iterdir()
+        with whole_file(folder / written.name) as temporary:
+            written.replace(temporary)
+    return folder / written.name
