@@ -257,39 +257,40 @@ def _batches(file: DataFile, table: pq.ParquetFile, columns: list[str]) -> Itera
         DataError: a small file says a long text again and again.
     """
     packed, made = file.path.stat().st_size, 0
-    for group in range(table.num_row_groups):
-        longest, size = _longest(file, table, group, columns)
-        rows = table.metadata.row_group(group).num_rows
-        check_growth(str(file.path), packed, size)
-        most = max(longest, size // max(1, rows), 1)
-        fits = max(1, min(ROWS, TEXT // most))
-        for batch in table.iter_batches(fits, row_groups=[group], columns=columns):
-            made += batch.nbytes
-            check_growth(str(file.path), packed, made)
-            yield batch
+    texts = [column for column in columns if _is_text(table.schema_arrow.field(column).type)]
+    with pq.ParquetFile(file.path, read_dictionary=texts, memory_map=False) as repeating:
+        for group in range(table.num_row_groups):
+            rows, size = table.metadata.row_group(group).num_rows, _written(table, group, columns)
+            check_growth(str(file.path), packed, size)
+            most = max(_longest(repeating, group, texts), size // max(1, rows), 1)
+            fits = max(1, min(ROWS, TEXT // most))
+            for batch in table.iter_batches(fits, row_groups=[group], columns=columns):
+                made += batch.nbytes
+                check_growth(str(file.path), packed, made)
+                yield batch
 
 
-def _longest(
-    file: DataFile, table: pq.ParquetFile, group: int, columns: list[str]
-) -> tuple[int, int]:
-    """Bytes of the longest text that a row group can repeat, and of all that it writes out.
+def _written(table: pq.ParquetFile, group: int, columns: list[str]) -> int:
+    """Bytes of a row group's columns before they were compressed."""
+    about = table.metadata.row_group(group)
+    parts = [about.column(at) for at in range(about.num_columns)]
+    return sum(part.total_uncompressed_size for part in parts if part.path_in_schema in columns)
+
+
+def _longest(repeating: pq.ParquetFile, group: int, texts: list[str]) -> int:
+    """Bytes of the longest text that a row group can repeat.
 
     What is repeated stands in a dictionary, which comes with the first row.
     """
-    about = table.metadata.row_group(group)
-    parts = [about.column(at) for at in range(about.num_columns)]
-    size = sum(part.total_uncompressed_size for part in parts if part.path_in_schema in columns)
-    texts = [column for column in columns if _is_text(table.schema_arrow.field(column).type)]
-    if not texts or not about.num_rows:
-        return 0, size
-    with pq.ParquetFile(file.path, read_dictionary=texts, memory_map=False) as repeating:
-        first = next(repeating.iter_batches(1, row_groups=[group], columns=texts))
-        lengths = [
-            pc.max(pc.binary_length(one.dictionary)).as_py() or 0
-            for one in first.columns
-            if pa.types.is_dictionary(one.type)
-        ]
-    return max(lengths, default=0), size
+    if not texts or not repeating.metadata.row_group(group).num_rows:
+        return 0
+    first = next(repeating.iter_batches(1, row_groups=[group], columns=texts))
+    lengths = [
+        pc.max(pc.binary_length(one.dictionary)).as_py() or 0
+        for one in first.columns
+        if pa.types.is_dictionary(one.type)
+    ]
+    return max(lengths, default=0)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -184,6 +184,10 @@ def fit(
             if stop.received is None or stop.at_once:
                 raise
             interrupted = Interrupted(stop.received).exit_code
+        except DataError as error:
+            if saved is None or keep.position is not None:
+                raise
+            raise DataError(f"{saved.path}: {error}") from error  # before a step
     module.set_score_dtype(torch.float32)
     return FitResult(
         _load_best(module, trainer, directory, interrupted=interrupted is not None),

@@ -169,6 +169,8 @@ class Saved:
                 has = kept[name].get("best_model_score") is not None
                 if name.startswith(_CHECKPOINTS) and bool(kept[name]["best_model_path"]) != has:
                     raise ValueError("a best checkpoint without its score, or the other way round")
+                if name.startswith(_CHECKPOINTS):
+                    _check_worst(kept[name])
         except (ValueError, TypeError, KeyError) as error:
             raise DataError(_foreign(self.path, error)) from error
 
@@ -208,6 +210,13 @@ class Saved:
             "pytorch-lightning_version": version("pytorch-lightning"),
             "loops": {"fit_loop": _loops(self.own["loops"], position)},
         }
+
+
+def _check_worst(kept: Mapping[str, Any]) -> None:
+    """The worst of the checkpoints that are kept has to be one of them."""
+    worst, there = kept["kth_best_model_path"], kept["best_k_models"]
+    if worst not in there and (worst or there):
+        raise ValueError(f"a worst checkpoint {worst!r:.60} that is none of those kept")
 
 
 def check_fits(path: Path, kept: Mapping[str, torch.Tensor], module: torch.nn.Module) -> None:

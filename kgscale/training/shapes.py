@@ -54,7 +54,7 @@ def check_like(value: Any, fresh: Any, place: str) -> None:
             for name, part in fresh.items():
                 check_like(value[name], part, f"{place}.{name}")
             return
-        good = each(lambda part: amount(part) or _is_scalar(part))(value)
+        good = each(lambda part: isinstance(part, float) or _is_scalar(part))(value)
     if not good:
         raise ValueError(f"{place} is {value!r:.60}")
 

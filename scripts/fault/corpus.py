@@ -60,7 +60,7 @@ def is_refused(one: Evil, folder: Path) -> bool:
     taken = one.harmless and code == 0
     wrong = [
         *([] if code in REFUSED or taken else [f"exit code {code}"]),
-        *([] if taken or _is_one(lines, one.named) else [f"it says {told[-500:]!r}"]),
+        *([] if taken or _is_one(lines, one) else [f"it says {told[-500:]!r}"]),
         *(["a traceback"] if "Traceback" in told else []),
         *(["its payload ran"] if (folder / evil.MARK).exists() else []),
         *([] if outside(folder) == before else ["a file outside"]),
@@ -72,8 +72,10 @@ def is_refused(one: Evil, folder: Path) -> bool:
     return not wrong
 
 
-def _is_one(lines: list[str], named: str) -> bool:
-    return len(lines) == 1 and named in lines[0]
+def _is_one(lines: list[str], one: Evil) -> bool:
+    """One line, with the name; of a number that is another, also that training has diverged."""
+    diverged = one.harmless and "diverged" in lines[0] if lines else False
+    return len(lines) == 1 and (one.named in lines[0] or diverged)
 
 
 def outside(folder: Path) -> set[str]:
