@@ -69,7 +69,7 @@ def test_the_payloads_are_armed(name: str, tmp_path: Path) -> None:
     """Whoever unpickles one sees the mark: else its absence would prove nothing."""
     mark = tmp_path / "mark"
     with contextlib.suppress(TypeError, AttributeError):
-        pickle.loads(FAULTS.corpus.evil.payloads(mark)[name])  # noqa: S301
+        pickle.loads(FAULTS.corpus.pickles.payloads(mark)[name])  # noqa: S301
     for _ in range(100):
         if mark.exists():
             return

@@ -151,11 +151,7 @@ def fit(
     position = _position(settings, data, saved)
     dtype = score_dtype(settings, module) if saved is None else _dtype(saved.own["score_dtype"])
     module.set_score_dtype(dtype)
-    already = {"own": 0.0, "wall": 0.0} if saved is None else saved.own["watches"]
-    watches = {
-        "own": Stopwatch(clock_of(settings), already=already["own"]),
-        "wall": Stopwatch(already=already["wall"]),
-    }
+    watches = _watches(settings, saved)
     files = SafetensorsIO(directory / FOLDER)
     keep = KeepState(
         directory,
@@ -167,7 +163,6 @@ def fit(
         begun=position,
     )
     stop = StopOnSignal()
-    interrupted = None
     with _quiet(), torch.random.fork_rng(), stop.listening():
         others = [ShowProgress(console, watches["wall"]), SeedSteps(seed), keep, stop]
         trainer = _trainer(directory, settings, module, watches["own"], files, saved, others)
@@ -175,19 +170,7 @@ def fit(
             saved.check_callbacks({one.state_key: one for one in _stateful(trainer)})
             files.restored = saved.for_lightning(position, directory)
             data.begin = (position.epoch, position.step)
-        path = None if saved is None else str(saved.path)
-        try:
-            trainer.fit(module, datamodule=data, ckpt_path=path)
-        except (Interrupted, RuntimeError):
-            # A launcher may signal all processes at once: then ranks lose each other, which gloo
-            # tells by a plain RuntimeError.
-            if stop.received is None or stop.at_once:
-                raise
-            interrupted = Interrupted(stop.received).exit_code
-        except DataError as error:
-            if saved is None or keep.position is not None:
-                raise
-            raise DataError(f"{saved.path}: {error}") from error  # before a step
+        interrupted = _fit(trainer, module, data, saved, stop, keep)
     module.set_score_dtype(torch.float32)
     return FitResult(
         _load_best(module, trainer, directory, interrupted=interrupted is not None),
@@ -195,6 +178,40 @@ def fit(
         interrupted,
         _name(dtype),
     )
+
+
+def _fit(
+    trainer: pl.Trainer,
+    module: GraphModule,
+    data: GraphData,
+    saved: Saved | None,
+    stop: StopOnSignal,
+    keep: KeepState,
+) -> int | None:
+    """The exit code that a signal asked for, or None."""
+    path = None if saved is None else str(saved.path)
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=path)
+    except (Interrupted, RuntimeError):
+        # A launcher may signal all processes at once: then ranks lose each other, which gloo
+        # tells by a plain RuntimeError.
+        if stop.received is None or stop.at_once:
+            raise
+        return Interrupted(stop.received).exit_code
+    except DataError as error:
+        if saved is None or keep.position is not None:
+            raise
+        raise DataError(f"{saved.path}: {error}") from error  # before a step
+    return None
+
+
+def _watches(settings: TrainerSettings, saved: Saved | None) -> dict[str, Stopwatch]:
+    """They go on from where the saved training's stood."""
+    already = {"own": 0.0, "wall": 0.0} if saved is None else saved.own["watches"]
+    return {
+        "own": Stopwatch(clock_of(settings), already=already["own"]),
+        "wall": Stopwatch(already=already["wall"]),
+    }
 
 
 def _over(module: GraphModule, saved: Saved) -> FitResult:

@@ -12,26 +12,26 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fault import evil
 from fault.child import start
-from fault.evil import Evil
+from fault.evil import files, models, pickles, rdf, settings
+from fault.evil.what import MARK, Corpus, Evil
 from fault.row import Row
 
 SECONDS = 30.0
 MEMORY = 2 << 30
 REFUSED = (2, 3)
-CORPORA: dict[str, Callable[[Path, str], Iterator[Evil]]] = {
-    "pickles": evil.pickles,
-    "models and states": evil.models,
-    "states with a changed part": evil.states,
-    "archives": evil.archives,
-    "tables": evil.tables,
-    "settings": evil.settings_of_others,
-    "RDF files": evil.rdf,
+CORPORA: dict[str, Corpus] = {
+    "pickles": pickles.pickles,
+    "models and states": models.models,
+    "states with a changed part": models.states,
+    "archives": files.archives,
+    "tables": files.tables,
+    "settings": settings.settings_of_others,
+    "RDF files": rdf.rdf,
 }
 
 
@@ -62,7 +62,7 @@ def is_refused(one: Evil, folder: Path) -> bool:
         *([] if code in REFUSED or taken else [f"exit code {code}"]),
         *([] if taken or _is_one(lines, one) else [f"it says {told[-500:]!r}"]),
         *(["a traceback"] if "Traceback" in told else []),
-        *(["its payload ran"] if (folder / evil.MARK).exists() else []),
+        *(["its payload ran"] if (folder / MARK).exists() else []),
         *([] if outside(folder) == before else ["a file outside"]),
         *([] if seconds <= SECONDS else [f"{seconds:.0f} seconds"]),
         *([] if memory <= MEMORY else [f"{memory / 1e9:.1f} GB"]),

@@ -1,0 +1,1 @@
+"""What somebody who means harm would send: made up here, of no use to anybody else."""
