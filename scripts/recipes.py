@@ -25,6 +25,7 @@ TWITCH = [
 ]
 FB15K237 = ["data.path={data}/fb15k-237"]
 WN18RR = ["data.path={data}/wn18rr"]
+NELL = ["data.path={data}/nell-betae", "evaluation.questions.file={betae}/questions.parquet"]
 EQUAL = [
     "trainer.max_epochs=100",
     "trainer.patience=100",
@@ -70,6 +71,7 @@ ROWS: dict[str, tuple[list[str], range]] = {
     "wn18rr-reasoner": (["experiment=wn18rr/reasoner", *WN18RR], range(1)),
     "grail-wn18rr-v1": (["experiment=grail/wn18rr_v1", *grail("wn18rr")], range(3)),
     "grail-fb15k237-v1": (["experiment=grail/fb15k237_v1", *grail("fb237")], range(3)),
+    "nell-questions": (["experiment=nell/complex", *NELL], range(1)),
     "aifb-rgcn": (["experiment=aifb/rgcn", *AIFB], range(10)),
     "cora-gcn": (["experiment=cora/gcn", *CORA], range(10)),
     "cora-sgc": (["experiment=cora/sgc", *CORA], range(10)),

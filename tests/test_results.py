@@ -78,3 +78,21 @@ def test_entities_never_seen_have_a_table_of_their_own(
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[1:5] == ["other", "2", "0.3125 ± 0.0884", "0.5000 ± 0.0000"]
     assert cells[5:8] == ["0.8750 ± 0.0000", "75.0%", "1.0"]
+
+
+def test_questions_by_structure(tmp_path: Path) -> None:
+    results = script("results")
+    metrics = {"mrr": 0.25, "hits@1": 0.125, "hits@3": 0.25, "hits@10": 0.5}
+    asked = {"1p": {**metrics, "questions": 3}, "positive": {**metrics, "structures": 1}}
+    part = {"1p": {**metrics, "mrr": 0.75, "questions": 1}}
+    found = {"all": asked, "one_link": part, "more_links": {}, "width": 16, "negation": 3.0}
+    runs = []
+    for seed, mrr in enumerate((0.25, 0.5)):
+        run = result(seed, mrr)
+        own = {**found, "all": {**asked, "1p": {**asked["1p"], "mrr": mrr}}}
+        run["metrics"]["questions"] = {"test": own}
+        runs.append(run)
+    lines = results.questions("row", runs)
+    assert lines[0] == "`row` (width 16, negation 3.0):"
+    assert "| 1p | 3 | 0.3750 | 0.1250 | 0.2500 | 0.5000 | 0.7500 |  |" in lines
+    assert "| mean without *not* |  | 0.2500 | 0.1250 | 0.2500 | 0.5000 |  |  |" in lines

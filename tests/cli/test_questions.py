@@ -113,10 +113,25 @@ def test_a_run_of_the_task(command: Command, data: Path, tmp_path: Path) -> None
     results = json.loads((run / "results.json").read_text())
     for split in ("valid", "test"):
         found = results["metrics"]["questions"][split]
-        assert found["positive"]["structures"] == 9
-        assert found["negative"]["structures"] == 5
-        assert json.loads((run / f"questions-{split}.json").read_text())["all"] == found
+        assert found["all"]["positive"]["structures"] == 9
+        assert found["all"]["negative"]["structures"] == 5
+        assert json.loads((run / f"questions-{split}.json").read_text()) == found
     again = kgscale.load(run)
     assert isinstance(again, kgscale.tasks.runs.LinkRun)
     measured = again.measure_questions("valid", QuestionSettings(count=2))
-    assert measured["all"] == results["metrics"]["questions"]["valid"]
+    assert measured == results["metrics"]["questions"]["valid"]
+
+
+def test_a_file_is_about_the_last_split(command: Command, data: Path, tmp_path: Path) -> None:
+    """Those of the other are drawn: the answers of a file need links of one split."""
+    head, relation, tail = (data / "test.tsv").read_text().split("\n")[0].split("\t")
+    question = f"?x : {json.dumps(relation)}({json.dumps(head)}, ?x)"
+    file = tmp_path / "questions.jsonl"
+    file.write_text(json.dumps({"question": question, "hard": [tail]}) + "\n")
+    own = ("task=query_answering", "data=triples", f"data.path={data}", f"root={tmp_path}", *SMALL)
+    asked = (f"evaluation.questions.file={file}", "evaluation.questions.count=1")
+    assert command(*own, *asked, "evaluation.test=true")[0] == 0
+    (run,) = (tmp_path / "query_answering").iterdir()
+    found = json.loads((run / "results.json").read_text())["metrics"]["questions"]
+    assert (found["valid"]["file"], found["valid"]["questions"]) == ("drawn", 14)
+    assert (found["test"]["file"], found["test"]["questions"]) == (str(file), 1)

@@ -143,17 +143,23 @@ class Answerer:
     def _predicted(
         self, source: Truth, relation: Each
     ) -> Iterator[tuple[int, Float[Tensor, " entity"]]]:
-        """By all links, from the best entities of the source: a question at a time, or some of
-        its heads."""
+        """By all links, from the best entities of each source: what each adds to a question.
+
+        The same link may be asked for by several questions, and is computed once.
+        """
         value, head = self._best(source)
-        for question in range(len(source)):
-            good = value[question] > 0
-            heads, values = head[question][good], value[question][good]
-            for first in range(0, len(heads), self.links.rows):
-                some = heads[first : first + self.links.rows]
-                links = self.links(some, relation[question].expand(len(some)))
-                weight = values[first : first + len(some), None]
-                yield question, (weight * links).amax(dim=0)
+        question, place = (value > 0).nonzero(as_tuple=True)
+        asked = torch.stack([relation[question], head[question, place]])
+        pairs, pair_of = torch.unique(asked, dim=1, return_inverse=True)
+        order = pair_of.argsort(stable=True)
+        users = pair_of.bincount(minlength=pairs.shape[1]).tolist()
+        of_question = iter(question[order].tolist())
+        weight = iter(value[question, place][order].tolist())
+        for first in range(0, pairs.shape[1], self.links.rows):
+            which, heads = pairs[:, first : first + self.links.rows]
+            for row, count in zip(self.links(heads, which), users[first:], strict=False):
+                for _ in range(count):
+                    yield next(of_question), next(weight) * row
 
     def _best(self, truth: Truth) -> tuple[Float[Tensor, "_ _"], Int64[Tensor, "_ _"]]:
         value, entity = truth.topk(min(self.width, truth.shape[1]), dim=1)

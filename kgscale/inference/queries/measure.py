@@ -14,13 +14,13 @@ from torch import Tensor
 from kgscale.errors import ScoreError
 from kgscale.inference.queries.answer import Answerer
 from kgscale.inference.queries.edges import Edges, missing
-from kgscale.inference.queries.formula import form, ordered, together
+from kgscale.inference.queries.formula import form, leaves, ordered, together
 from kgscale.inference.queries.questions import Asked
 from kgscale.inference.queries.structures import NEGATIVE, POSITIVE, STRUCTURES
 
 CUTS: Final = (1, 3, 10)
 ORDER: Final = list(STRUCTURES)
-SOME: Final = 16
+SOME: Final = 64
 """Questions that are answered together, at most."""
 
 
@@ -122,7 +122,8 @@ def measure(
     report, done = Report(), 0
     kind = lambda one: (one.structure, form(one.node))  # noqa: E731
     for _, group in groupby(sorted(questions, key=kind), key=kind):
-        for some in _portions(list(group)):
+        # Those with the same last relation beside each other: they ask for some links together.
+        for some in _portions(sorted(group, key=lambda one: leaves(ordered(one.node)))):
             truths = answerer(together([ordered(one.node) for one in some]))
             for one, truth in zip(some, truths, strict=True):
                 ranks = filtered_ranks(truth, one.easy, one.hard)
