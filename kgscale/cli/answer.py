@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -14,11 +14,21 @@ from kgscale.cli.compose import from_yaml
 from kgscale.errors import ConfigError
 from kgscale.inference.official import LSC, check_evaluator
 from kgscale.tasks import show
-from kgscale.tasks.directory import CONFIG, check_writable, write_json, write_predictions
+from kgscale.tasks.directory import (
+    CONFIG,
+    check_writable,
+    write_json,
+    write_pieces,
+    write_predictions,
+)
+from kgscale.tasks.items import Columns
 from kgscale.tasks.leaderboard import best_run, fields, run_directories, write_submissions
 from kgscale.tasks.questions import QuestionSettings
-from kgscale.tasks.runs import LinkRun, NodeRun, PathRun, Run, open_run
+from kgscale.tasks.runs import LinkRun, NodeRun, PathRun, RecommendationRun, Run, open_run
 from kgscale.tasks.schema import MIB, at_least, from_settings, mebibytes
+
+EVERYBODY: Final = "*"
+"""Asks for the items of all users."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +40,7 @@ class PredictSettings:
     relation: str | None
     head: str | None
     tail: str | None
+    user: str | None
     k: int
     known: bool
     output: str | None
@@ -42,10 +53,14 @@ class PredictSettings:
     def question(self, run: Run) -> dict[str, Any]:
         """What is asked of a run, by its task."""
         if isinstance(run, NodeRun):
-            if not self.entity or self.relation or self.head or self.tail:
+            if not self.entity or self.relation or self.head or self.tail or self.user:
                 raise ConfigError("predict needs entity=… alone for a run of node classification")
             return {"entity": self.entity}
-        if not self.relation or self.entity:
+        if isinstance(run, RecommendationRun):
+            if not self.user or self.entity or self.relation or self.head or self.tail:
+                raise ConfigError("predict needs user=… alone for a run of recommendation")
+            return {"user": self.user, "known": self.known}
+        if not self.relation or self.entity or self.user:
             raise ConfigError("predict needs relation=… beside head=… or tail=…")
         return {
             "relation": self.relation,
@@ -123,13 +138,22 @@ def predict(settings: Mapping[str, Any]) -> int:
     run = opened(asked.run, asked.memory)
     directory = Path(asked.output).expanduser() if asked.output else run.directory / "answers"
     check_writable(directory, "choose another with output=DIR")
-    columns = run.predict(k=asked.k, **asked.question(run))
-    console = show.console()
-    table = show.labels if isinstance(run, NodeRun) else show.predictions
-    console.print(table(columns, "Answers"))
-    write_predictions(directory, columns)
+    question, console = asked.question(run), show.console()
+    if isinstance(run, RecommendationRun) and asked.user == EVERYBODY:
+        write_pieces(directory, run.recommend_all(k=asked.k))
+    else:
+        columns = run.predict(k=asked.k, **question)
+        console.print(_shown(run)(columns, "Answers"))
+        write_predictions(directory, columns)
     show.sentence(console, f"written: {directory / 'predictions.tsv'}")
     return 0
+
+
+def _shown(run: Run) -> Callable[[Columns, str], Table]:
+    """How answers are told, by the run's task."""
+    if isinstance(run, RecommendationRun):
+        return show.items
+    return show.labels if isinstance(run, NodeRun) else show.predictions
 
 
 def evaluate(settings: Mapping[str, Any]) -> int:
@@ -181,6 +205,9 @@ def _evaluated(run: Run, asked: EvaluateSettings) -> tuple[dict[str, Any], Table
     if isinstance(run, NodeRun):
         content = show.node_evaluation_content(split, run.evaluate(split))
         return content, show.node_evaluation(content)
+    if isinstance(run, RecommendationRun):
+        content = show.items_evaluation_content(split, run.evaluate(split))
+        return content, show.items_evaluation(content)
     assert isinstance(run, LinkRun)
     relations = run.store.relation_keys(list(range(run.store.num_relations)))
     ranker = run.ranker(rest=asked.rest, blend=asked.blend) if isinstance(run, PathRun) else None

@@ -29,7 +29,9 @@ from kgscale.errors import ConfigError, DataError
 
 Settings = dict[str, Any]
 
-VERBATIM: Final = ("entity", "head", "relation", "tail", "run", "output", "store", "question")
+VERBATIM: Final = (
+    "entity", "head", "relation", "tail", "user", "run", "output", "store", "question",
+)  # fmt: skip
 """Keys whose value is taken to the letter: an entity may be called ``a, b (c)`` or ``null``."""
 PATHS: Final = (
     "root",
@@ -44,6 +46,10 @@ PATHS: Final = (
     "data.features",
     "data.relation",
     "data.label_relation",
+    "data.facts",
+    "data.links",
+    "data.user_names",
+    "data.item_names",
     "questions",
     "evaluation.questions.file",
 )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from kgscale.data.splits import SPLITS
 from kgscale.errors import ConfigError, DataError, ResourceError
 
 DELIMITERS = {".tsv": "\t", ".txt": "\t", ".csv": ","}
@@ -126,3 +128,48 @@ def unreadable(path: Path, error: Exception) -> Exception:
     # Some errors say nothing, like the EOFError of a zip file.
     reason = str(error).partition("\n")[0] or type(error).__name__
     return DataError(f"{path} cannot be read ({reason}): the file is damaged or of another kind")
+
+
+def split_files(
+    path: Path, *, prefix: str = "", kinds: Sequence[str] = KINDS
+) -> dict[str, DataFile]:
+    """The file of each split of a directory; ``open`` is one still to be divided, as a file is.
+
+    Raises:
+        DataError: a directory without a file to train on, or with two for one split.
+    """
+    if not path.is_dir():
+        return {"open": DataFile(path)}
+    found = {split: file for split in SPLITS if (file := _find(path, f"{prefix}{split}", kinds))}
+    if "train" not in found:
+        train = f"{prefix}train"
+        raise DataError(
+            f"{path} has no {train} file: it needs {train}{{{','.join(kinds)}}}, "
+            "perhaps with .gz or .zst"
+        )
+    if len(found) < len(SPLITS):
+        found = {"open": found.pop("train"), **found}
+    return found
+
+
+def _find(directory: Path, split: str, kinds: Sequence[str]) -> DataFile | None:
+    names = [f"{split}{kind}{more}" for kind in kinds for more in ("", *COMPRESSION)]
+    found = [directory / name for name in names if (directory / name).is_file()]
+    if len(found) > 1:
+        raise DataError(
+            f"{directory} has {found[0].name} and {found[1].name}: keep one of them, "
+            "so that it is clear which is meant"
+        )
+    return DataFile(found[0]) if found else None
+
+
+def stem(path: Path, kinds: Sequence[str] = KINDS) -> str:
+    """A file's or directory's name, without what says how it is written."""
+    while path.suffix in (*kinds, *COMPRESSION):
+        path = path.with_suffix("")
+    return path.name or path.resolve().name
+
+
+def clean(name: str, otherwise: str) -> str:
+    """A name that can be part of a directory's name on any file system."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or otherwise

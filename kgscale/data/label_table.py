@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from kgscale.data.database import Database
-from kgscale.data.source import SPLITS, NodeLabelRows
-from kgscale.data.splits import NO_SPLIT, OPEN, TEST, TRAIN, VALID, LabelRule
+from kgscale.data.source import NodeLabelRows
+from kgscale.data.splits import NO_SPLIT, OPEN, SPLITS, TEST, TRAIN, VALID, LabelRule
 from kgscale.errors import DataError
 
 ROW = pa.schema(

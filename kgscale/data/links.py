@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from kgscale.data.audit import Audit
 from kgscale.data.draws import Ints, Shuffle, Stream
-from kgscale.data.source import SPLITS, Facts, Labels
+from kgscale.data.source import Facts, Labels
+from kgscale.data.splits import SPLITS
 
 WORDS = (*SPLITS, "open")
 OPEN = WORDS.index("open")

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from kgscale.data.audit import Audit
 from kgscale.data.files import DataFile
 from kgscale.data.labels import LabelFile
-from kgscale.data.source import SPLITS, NodeLabelRows
-from kgscale.data.splits import NO_SPLIT, OPEN
+from kgscale.data.source import NodeLabelRows
+from kgscale.data.splits import NO_SPLIT, OPEN, SPLITS
 from kgscale.data.tables import Rows, count_columns, read_rows
 from kgscale.errors import ConfigError, DataError
 

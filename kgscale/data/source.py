@@ -16,7 +16,6 @@ from kgscale.data.audit import Audit, Tell
 from kgscale.data.features import Features
 from kgscale.data.splits import LabelRule, SplitRule
 
-SPLITS = ("train", "valid", "test")
 DEFAULT_TYPE = "entity"
 """The storage type of entities about which nothing is said."""
 

@@ -8,7 +8,7 @@ leaves nothing unseen; of the other pairs those with the smallest numbers are he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -27,6 +27,7 @@ Columns: TypeAlias = tuple[Ints, Ints, Ints]
 Shares: TypeAlias = tuple[float | int, float | int, float | int]
 """Of train, valid and test."""
 
+SPLITS = ("train", "valid", "test")
 TRAIN, VALID, TEST = range(3)
 OPEN, NO_SPLIT = 3, 4
 """Of node labels: the split is still to be made, or the label is in none."""
@@ -60,6 +61,13 @@ class LabelRule:
 
     def __post_init__(self) -> None:
         _check_shares(self.ratio, "data.label_split")
+
+
+def three(shares: Sequence[float | int], name: str) -> Shares:
+    """Those of train, valid and test."""
+    if len(shares) != 3:
+        raise ConfigError(f"data.{name} needs three shares, got {list(shares)}")
+    return shares[0], shares[1], shares[2]
 
 
 def _check_shares(ratio: Shares, setting: str) -> None:

@@ -14,7 +14,7 @@ from kgscale.data.audit import Audit
 from kgscale.data.links import read_links
 from kgscale.data.planted_rules import PlantedRules
 from kgscale.data.source import Reading
-from kgscale.data.splits import LabelRule, Shares, SplitRule
+from kgscale.data.splits import LabelRule, SplitRule, three
 from kgscale.errors import ConfigError
 
 READER = 1
@@ -53,8 +53,8 @@ class SyntheticGraph:
         _check("signal", signal, 0, 100)
         _check("noise", noise, 0, 0.5)
         self.name = f"synthetic-{kind}"
-        self.split = SplitRule(ratio=_three("split", split), seed=seed)
-        self.label_rule = LabelRule(ratio=_three("label_split", label_split), seed=seed)
+        self.split = SplitRule(ratio=three(split, "split"), seed=seed)
+        self.label_rule = LabelRule(ratio=three(label_split, "label_split"), seed=seed)
         self.graph: Academic | PlantedRules
         if kind == "rules":
             self.graph = PlantedRules(edges=edges, noise=noise, split=self.split.ratio, seed=seed)
@@ -115,9 +115,3 @@ class SyntheticGraph:
 def _check(name: str, value: float | int, least: int | float, most: int | float) -> None:
     if not least <= value <= most:
         raise ConfigError(f"data.{name} needs a number from {least:,} to {most:,}, got {value:,}")
-
-
-def _three(name: str, shares: Sequence[float | int]) -> Shares:
-    if len(shares) != 3:
-        raise ConfigError(f"data.{name} needs three shares, got {list(shares)}")
-    return shares[0], shares[1], shares[2]

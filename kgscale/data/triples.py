@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,11 +16,11 @@ from numpy.typing import NDArray
 
 from kgscale.data.audit import Audit
 from kgscale.data.features import FeatureFile
-from kgscale.data.files import COMPRESSION, KINDS, DataFile, stamp
+from kgscale.data.files import KINDS, DataFile, clean, split_files, stamp, stem
 from kgscale.data.labels import LabelFile
 from kgscale.data.node_labels import NodeLabelFiles
-from kgscale.data.source import SPLITS, Facts, Labels, NodeLabelRows, Reading
-from kgscale.data.splits import LabelRule, Shares, SplitRule
+from kgscale.data.source import Facts, Labels, NodeLabelRows, Reading
+from kgscale.data.splits import LabelRule, SplitRule, three
 from kgscale.data.tables import Column, Format, Rows, read_rows
 from kgscale.data.withheld import Withheld
 from kgscale.errors import ConfigError, DataError
@@ -75,7 +74,7 @@ class TripleFiles:
         if not 0 <= max_rejected <= 1:
             raise ConfigError(f"data.max_rejected is a share from 0 to 1, got {max_rejected}")
         self.path, self.prefix = Path(path).expanduser(), prefix
-        self.name = _clean(name or prefix + _stem(self.path, self.kinds))
+        self.name = clean(name or prefix + stem(self.path, self.kinds), "triples")
         self.format = Format(
             columns=None if columns is None else tuple(columns),
             header=header,
@@ -83,7 +82,7 @@ class TripleFiles:
             quote=quote,
         )
         self.relation = relation
-        self.split = SplitRule(ratio=_three(split, "split"), seed=seed)
+        self.split = SplitRule(ratio=three(split, "split"), seed=seed)
         self.names = LabelFile.of(names, "names")
         self.relation_names = LabelFile.of(relation_names, "relation_names")
         self.classes = LabelFile.of(classes, "classes")
@@ -92,7 +91,7 @@ class TripleFiles:
         self.features = FeatureFile.of(features)
         self.withheld = [label_relation] if isinstance(label_relation, str) else label_relation
         self.label_rule = LabelRule(
-            ratio=_three(label_split, "label_split"),
+            ratio=three(label_split, "label_split"),
             seed=seed,
             drop_unknown=_drop(unknown_label, "unknown_label"),
             drop_rare=_drop(rare_label, "rare_label"),
@@ -129,22 +128,7 @@ class TripleFiles:
 
     def files(self) -> dict[str, DataFile]:
         """The file of each split; ``open`` is one still to be divided."""
-        if not self.path.is_dir():
-            return {"open": DataFile(self.path)}
-        found = {
-            split: file
-            for split in SPLITS
-            if (file := _find(self.path, self.prefix + split, self.kinds))
-        }
-        if "train" not in found:
-            train = f"{self.prefix}train"
-            raise DataError(
-                f"{self.path} has no {train} file: it needs {train}{{{','.join(self.kinds)}}}, "
-                "perhaps with .gz or .zst"
-            )
-        if len(found) < len(SPLITS):
-            found = {"open": found.pop("train"), **found}
-        return found
+        return split_files(self.path, prefix=self.prefix, kinds=self.kinds)
 
     def digest(self) -> str:
         files = {split: file.digest() for split, file in self.files().items()}
@@ -278,35 +262,7 @@ def _facts_of(split: str, rows: Rows) -> Facts:
     return Facts(split=split, head=head, relation=relation, tail=tail)
 
 
-def _three(shares: Sequence[float | int], name: str) -> Shares:
-    if len(shares) != 3:
-        raise ConfigError(f"data.{name} needs three shares, got {list(shares)}")
-    return shares[0], shares[1], shares[2]
-
-
 def _drop(word: str, name: str) -> bool:
     if word not in ("error", "drop"):
         raise ConfigError(f"data.{name} is error or drop, got {word!r}")
     return word == "drop"
-
-
-def _find(directory: Path, split: str, kinds: Sequence[str]) -> DataFile | None:
-    names = [f"{split}{kind}{more}" for kind in kinds for more in ("", *COMPRESSION)]
-    found = [directory / name for name in names if (directory / name).is_file()]
-    if len(found) > 1:
-        raise DataError(
-            f"{directory} has {found[0].name} and {found[1].name}: keep one of them, "
-            "so that it is clear which is meant"
-        )
-    return DataFile(found[0]) if found else None
-
-
-def _stem(path: Path, kinds: Sequence[str]) -> str:
-    while path.suffix in (*kinds, *COMPRESSION):
-        path = path.with_suffix("")
-    return path.name or path.resolve().name
-
-
-def _clean(name: str) -> str:
-    """A name that can be part of a directory's name on any file system."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "triples"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int, Int64
+from jaxtyping import Bool, Int, Int64
 from torch import Tensor
 
 from kgscale.types import EdgeSource, EdgeType, Indptr
@@ -45,3 +45,21 @@ class Adjacency:
             for field in FIELDS
         }
         return cls(**arrays, num_relations=num_relations)
+
+
+def only(graph: Adjacency, stays: Bool[Tensor, " edge"]) -> Adjacency:
+    """Some edges of a graph; triples keep their ids."""
+    before = torch.cat([stays.new_zeros(1, dtype=torch.int64), stays.cumsum(0)])
+    return Adjacency(
+        indptr=before[graph.indptr.long()].to(graph.indptr.dtype),
+        source=graph.source[stays],
+        relation=graph.relation[stays],
+        triple=graph.triple[stays],
+        num_relations=graph.num_relations,
+    )
+
+
+def first_triples(graph: Adjacency, triples: int) -> Adjacency:
+    """The edges of the first triples alone."""
+    kept = graph.triple < triples
+    return graph if bool(kept.all()) else only(graph, kept)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from kgscale.data.audit import Audit
 from kgscale.data.database import Database, size_in_bytes
 from kgscale.data.label_table import NodeLabelTable
-from kgscale.data.source import SPLITS, Reading, Source
-from kgscale.data.splits import TRAIN
+from kgscale.data.source import Reading, Source
+from kgscale.data.splits import SPLITS, TRAIN
 from kgscale.data.spool import Array, Spool
 from kgscale.data.vocabulary import Vocabulary
 from kgscale.graph.asked import write_questions

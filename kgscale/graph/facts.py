@@ -11,8 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from kgscale.data.audit import Audit
-from kgscale.data.source import SPLITS, Facts, Reading, Source
-from kgscale.data.splits import TEST, TRAIN, VALID, Columns, Division, SplitRule, divide
+from kgscale.data.source import Facts, Reading, Source
+from kgscale.data.splits import SPLITS, TEST, TRAIN, VALID, Columns, Division, SplitRule, divide
 from kgscale.data.spool import Array, Spool
 from kgscale.data.vocabulary import id_type
 from kgscale.errors import DataError

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kgscale.data.label_table import NodeLabelTable
-from kgscale.data.source import SPLITS
-from kgscale.data.splits import TRAIN
+from kgscale.data.splits import SPLITS, TRAIN
 from kgscale.data.spool import NpyWriter, Spool
 from kgscale.graph.compress import REPEATED
 from kgscale.graph.integrity import ContentHash

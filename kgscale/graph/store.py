@@ -19,7 +19,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from kgscale.data.audit import Audit, Tell, silent
-from kgscale.data.source import SPLITS, Fetched, Source
+from kgscale.data.source import Fetched, Source
+from kgscale.data.splits import SPLITS
 from kgscale.durable import (
     alone,
     disk_errors,

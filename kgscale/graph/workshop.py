@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from kgscale.data.database import Database
 from kgscale.data.label_table import NodeLabelTable
-from kgscale.data.source import SPLITS
+from kgscale.data.splits import SPLITS
 from kgscale.data.spool import PIECE, Array, Spool
 from kgscale.data.vocabulary import Vocabulary, id_type, relation_type
 

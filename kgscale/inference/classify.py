@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from kgscale.data.source import SPLITS
+from kgscale.data.splits import SPLITS
 from kgscale.graph.labels import UNLABELLED, NodeLabels
 from kgscale.graph.store import GraphStore
 from kgscale.inference.embed import Embedder

@@ -5,20 +5,22 @@ so that the losses of several ranks add up to the loss of the joined batch.
 """
 
 from kgscale.losses.base import Compare, Loss, Scalar
-from kgscale.losses.entries import bce_loss, margin_loss
-from kgscale.losses.named import BCELoss, MarginLoss, SoftmaxLoss
+from kgscale.losses.entries import bce_loss, bpr_loss, margin_loss
+from kgscale.losses.named import BCELoss, BPRLoss, MarginLoss, SoftmaxLoss
 from kgscale.losses.nodes import node_bce, node_cross_entropy
 from kgscale.losses.softmax import chunked_softmax_loss, fused_softmax_loss, softmax_loss
 from kgscale.losses.triples import mean_penalty, path_softmax_loss, relation_queries
 
 __all__ = [
     "BCELoss",
+    "BPRLoss",
     "Compare",
     "Loss",
     "MarginLoss",
     "Scalar",
     "SoftmaxLoss",
     "bce_loss",
+    "bpr_loss",
     "chunked_softmax_loss",
     "fused_softmax_loss",
     "margin_loss",

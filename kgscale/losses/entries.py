@@ -23,6 +23,16 @@ def bce_loss(scores: Scores, query: LinkQueries, *, smoothing: float = 0.0) -> S
     return (entry * (weight / weight.sum(dim=-1, keepdim=True))).sum() / query.step_queries
 
 
+def bpr_loss(scores: Scores, query: LinkQueries) -> Scalar:
+    """``-log sigmoid(positive - negative)``, mean over negatives (Rendle et al. 2009)."""
+    answer = marked(scores, query.answer_query, query.answer)
+    negative = (~answer).to(scores.dtype) * weights(query, scores)
+    weight = negative / negative.sum(dim=1, keepdim=True).clamp(min=1e-12)
+    positive = scores[query.answer_query, query.answer]
+    worse = functional.softplus(scores[query.answer_query] - positive[:, None])
+    return (worse * weight[query.answer_query]).sum() / query.step_answers
+
+
 def margin_loss(scores: Scores, query: LinkQueries, *, margin: float = 1.0) -> Scalar:
     """``max(0, margin - positive + negative)``, mean over negatives (Bordes et al. 2013)."""
     answer = marked(scores, query.answer_query, query.answer)

@@ -9,7 +9,7 @@ import torch
 from kgscale.batch import LinkQueries
 from kgscale.errors import ConfigError
 from kgscale.losses.base import Compare, Scalar
-from kgscale.losses.entries import bce_loss, margin_loss
+from kgscale.losses.entries import bce_loss, bpr_loss, margin_loss
 from kgscale.losses.softmax import (
     MEMORY,
     chunked_softmax_loss,
@@ -78,6 +78,13 @@ class BCELoss(ScoreLoss):
 
     def of(self, scores: Scores, query: LinkQueries) -> Scalar:
         return bce_loss(scores, query, smoothing=self.smoothing)
+
+
+class BPRLoss(ScoreLoss):
+    """See :func:`bpr_loss`."""
+
+    def of(self, scores: Scores, query: LinkQueries) -> Scalar:
+        return bpr_loss(scores, query)
 
 
 class MarginLoss(ScoreLoss):

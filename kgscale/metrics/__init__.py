@@ -14,7 +14,13 @@ _WORDS: Final = {
 }
 
 
+_LISTS: Final = {"recall": "Recall", "ndcg": "NDCG", "hit": "Hit rate", "mrr": "MRR"}
+"""Of lists of items, before the length of a list."""
+
+
 def word(name: str) -> str:
     """A metric's name for people."""
     own = name.removeprefix("official_")
-    return _WORDS.get(own, own) + (" by OGB's rules" if own != name else "")
+    kind, mark, cut = own.partition("@")
+    own_words = _LISTS.get(kind, kind) + mark + cut
+    return _WORDS.get(own, own_words) + (" by OGB's rules" if own != name else "")

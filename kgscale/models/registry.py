@@ -19,6 +19,7 @@ from kgscale.models.decoders import (
     ConvE,
     Decoder,
     DistMult,
+    Dot,
     PairRE,
     RotatE,
     TransE,
@@ -31,6 +32,7 @@ from kgscale.models.encoders import (
     RGCN,
     CompGCN,
     EmbeddingOnly,
+    LightGCN,
     PyGConvolution,
     RelationalSAGE,
 )
@@ -51,6 +53,7 @@ ENCODERS: Final = {
         RelationalSAGE,
         RGAT,
         HGT,
+        LightGCN,
         PyGConvolution,
         SIGN,
         NARS,
@@ -59,7 +62,7 @@ ENCODERS: Final = {
 }
 DECODERS: Final = {
     kind.__name__: kind
-    for kind in (DistMult, ComplEx, TransE, RotatE, PairRE, TripleRE, TuckER, ConvE)
+    for kind in (DistMult, Dot, ComplEx, TransE, RotatE, PairRE, TripleRE, TuckER, ConvE)
 }
 REASONERS: Final = {kind.__name__: kind for kind in (PathReasoner,)}
 _WEIGHTS: Final = "model.safetensors"

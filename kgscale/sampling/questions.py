@@ -16,7 +16,7 @@ from torch import Tensor
 
 from kgscale.batch import LinkQueries, NodeQueries, Queries
 from kgscale.errors import ConfigError
-from kgscale.graph.adjacency import Adjacency
+from kgscale.graph.adjacency import Adjacency, only
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.reciprocal import inverse
 from kgscale.kernels.aggregate.torch_tier import edge_chunks
@@ -323,18 +323,6 @@ def link_queries(
         candidate_weight=None,
         step_queries=int(first.sum()),
         step_answers=int(asked.sum()),
-    )
-
-
-def only(graph: Adjacency, stays: Bool[Tensor, " edge"]) -> Adjacency:
-    """Some edges of a graph; triples keep their ids."""
-    before = torch.cat([stays.new_zeros(1, dtype=torch.int64), stays.cumsum(0)])
-    return Adjacency(
-        indptr=before[graph.indptr.long()].to(graph.indptr.dtype),
-        source=graph.source[stays],
-        relation=graph.relation[stays],
-        triple=graph.triple[stays],
-        num_relations=graph.num_relations,
     )
 
 

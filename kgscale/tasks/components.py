@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from kgscale.data.hpo import HumanPhenotypeOntology
+from kgscale.data.interactions import Interactions
 from kgscale.data.ogb.source import OgbDataSet
 from kgscale.data.rdf import RdfFiles
 from kgscale.data.synthetic import SyntheticGraph
 from kgscale.data.triples import TripleFiles
 from kgscale.errors import ConfigError
-from kgscale.losses import BCELoss, MarginLoss, SoftmaxLoss
+from kgscale.losses import BCELoss, BPRLoss, MarginLoss, SoftmaxLoss
 from kgscale.models.heads import ClassificationHead
 from kgscale.models.registry import DECODERS, ENCODERS, REASONERS
 from kgscale.sampling.cluster import ClusterStrategy
@@ -30,7 +31,14 @@ from kgscale.tasks.schema import check_arguments
 from kgscale.training.optimizers import VectorOptimizer
 
 GROUPS: Final[dict[str, tuple[type, ...]]] = {
-    "data": (HumanPhenotypeOntology, OgbDataSet, RdfFiles, SyntheticGraph, TripleFiles),
+    "data": (
+        HumanPhenotypeOntology,
+        Interactions,
+        OgbDataSet,
+        RdfFiles,
+        SyntheticGraph,
+        TripleFiles,
+    ),
     "strategy": (
         NeighborStrategy,
         ClusterStrategy,
@@ -43,7 +51,7 @@ GROUPS: Final[dict[str, tuple[type, ...]]] = {
     ),
     "encoder": tuple(ENCODERS.values()),
     "decoder": tuple(DECODERS.values()),
-    "loss": (SoftmaxLoss, BCELoss, MarginLoss),
+    "loss": (SoftmaxLoss, BCELoss, MarginLoss, BPRLoss),
     "classifier": (ClassificationHead,),
     "reasoner": tuple(REASONERS.values()),
     "optimizer": (VectorOptimizer,),

@@ -45,6 +45,8 @@ class GraphParts:
     benchmark: str | None = None
     asked: Questions | None = None
     """What the benchmark asks of validation."""
+    relations: tuple[str, ...] = ()
+    """Their keys."""
     types: list[dict[str, Any]]
     """Storage types with ``name``, ``start``, ``stop`` and the number of ``features``."""
     features: Features
@@ -64,6 +66,7 @@ class GraphParts:
             labels=store.labels(),
             benchmark=store.benchmark,
             asked=store.asked("valid"),
+            relations=tuple(store.relation_keys(list(range(store.num_relations)))),
             types=[
                 _type(kind, matrices[at].shape[1] if at in matrices else 0)
                 for at, kind in enumerate(store.types)
@@ -75,7 +78,8 @@ class GraphParts:
         )
 
     @classmethod
-    def toy(cls) -> GraphParts:
+    def toy(cls, *, relation: str = "", users: str = "", items: str = "") -> GraphParts:
+        """Two entities that a triple joins, of two types if these are called otherwise."""
         one = torch.tensor([1, 0], dtype=torch.int32)
         graph = Adjacency(
             indptr=torch.tensor([0, 1, 2], dtype=torch.int32),
@@ -95,7 +99,15 @@ class GraphParts:
             known=graph,
             valid=torch.tensor([[0, 0, 1]]),
             labels=labels,
-            types=[_type(EntityType(name="", start=0, stop=2), 0)],
+            relations=(relation,),
+            types=(
+                [_type(EntityType(name=users, start=0, stop=2), 0)]
+                if users == items
+                else [
+                    _type(EntityType(name=name, start=at, stop=at + 1), 0)
+                    for at, name in enumerate((users, items))
+                ]
+            ),
             features=no_features,
             partition=_unused,
             propagate=_one_map,
@@ -117,6 +129,7 @@ class GraphParts:
             graph=graph,
             known=graph,
             labels=labels,
+            relations=self.relations,
             types=types,
             propagate=self.foresee,
             foresee=self.foresee,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -22,16 +22,26 @@ from kgscale.inference.explain_paths import best_paths
 from kgscale.inference.official import official_links, official_nodes
 from kgscale.inference.paths import PathPredictor, PathRanker, PathScorer, Rest
 from kgscale.inference.predict import Prediction, VectorPredictor, table
+from kgscale.inference.recommend import ItemScores, model_scores
 from kgscale.models.encoders.precomputed import MapEncoder
 from kgscale.models.link import LinkModel
 from kgscale.models.node import NodeModel
 from kgscale.models.reasoners import PathReasoner
 from kgscale.models.registry import Model, load_model
+from kgscale.sampling.interest import Interest
 from kgscale.sampling.paths import PathCutter
+from kgscale.tasks.items import (
+    Columns,
+    columns_of,
+    interest_of,
+    joined,
+    measure_items,
+    recommender_of,
+)
 from kgscale.tasks.parts import features_of, some_of
 from kgscale.tasks.questions import QuestionSettings, ask, measure_questions
+from kgscale.tasks.settings import TaskSettings
 
-Columns = dict[str, list[Any]]
 SPLITS = ("train", "valid", "test")
 
 
@@ -182,6 +192,73 @@ class LinkRun(Run):
         )
 
 
+class RecommendationRun(Run):
+    """A run of recommendation."""
+
+    model: LinkModel
+
+    @cached_property
+    def interest(self) -> Interest:
+        task = TaskSettings(name="recommendation", **self.spec["recommends"])
+        relations = self.store.relation_keys(list(range(self.store.num_relations)))
+        types = [{"name": t.name, "start": t.start, "stop": t.stop} for t in self.store.types]
+        return interest_of(task, relations, types)
+
+    @cached_property
+    def scores(self) -> ItemScores:
+        return model_scores(self.vectors, self.model.decoder, self.interest)
+
+    def recommend(self, users: Sequence[str], *, k: int = 10, known: bool = False) -> Columns:
+        """Columns of the ``k`` best items of each user, by key or by name.
+
+        Args:
+            known: those too that a user has.
+        """
+        _check_k(k)
+        recommender = recommender_of(self.store, self.scores, self.interest, self.memory)
+        found = torch.tensor([self._user(user) for user in users])
+        if not known:
+            return joined(list(recommender.lists(found, k)), self.store)
+        return columns_of(found, recommender.best(found, k, known=True), self.store)
+
+    def recommend_all(self, *, k: int = 10) -> Iterator[Columns]:
+        """The same for everybody, some users at a time."""
+        _check_k(k)
+        recommender = recommender_of(self.store, self.scores, self.interest, self.memory)
+        users = torch.arange(self.interest.users.start, self.interest.users.stop)
+        for user, found in recommender.lists(users, k):
+            yield columns_of(user, found, self.store)
+
+    def predict(self, *, k: int = 10, **asked: Any) -> Columns:
+        """Columns of the ``k`` best items of a ``user``; ``known=True`` keeps those it has."""
+        if "user" not in asked or not asked.keys() <= {"user", "known"}:
+            raise ConfigError(f"predict needs user=… here, got {_told(asked)}")
+        return self.recommend([asked["user"]], k=k, known=asked.get("known", False))
+
+    def _user(self, text: str) -> int:
+        """By the key in the data, the key in the store, or the name."""
+        prefix = f"{self.spec['recommends']['users']}:"
+        for key in (prefix + text, text):
+            if key in (ids := self.store.entity_ids([key])):
+                return self._checked(ids[key], text)
+        return self._checked(self.store.find_entity(text), text)
+
+    def _checked(self, entity: int, text: str) -> int:
+        if entity not in self.interest.users:
+            raise ConfigError(f"{text!r} is no {self.spec['recommends']['users']} of the graph")
+        return entity
+
+    def evaluate(self, split: str = "valid", cuts: Sequence[int] = (10, 20)) -> dict[str, float]:
+        """Recall, NDCG, precision, hit rate, MRR and coverage of the lists of a split's users."""
+        _check_split(split)
+        return measure_items(
+            self.store, split, self.scores, self.interest, cuts, memory=self.memory
+        )
+
+    def official(self, split: str) -> dict[str, float]:
+        return {}
+
+
 class PathRun(LinkRun):
     """A run of path reasoning."""
 
@@ -317,7 +394,7 @@ def open_run(directory: Path | str, *, memory: int = 1 << 28) -> Run:
             f"{store.path}: the graph store has changed since {directory} was trained; train again"
         )
     _check_fits(directory, model, spec, store)
-    kind: type[Run] = RUNS[type(model)]
+    kind: type[Run] = RecommendationRun if "recommends" in spec else RUNS[type(model)]
     return kind(directory, model, spec, store, memory)
 
 

@@ -16,14 +16,21 @@ from kgscale.tasks.questions import QuestionSettings
 from kgscale.tasks.schema import MIB, at_least, check_arguments, from_settings, mebibytes
 from kgscale.training.fit import TrainerSettings, size_bytes
 
-Task = Literal["link_prediction", "node_classification", "path_reasoning", "query_answering"]
-LINK_TASKS: Final = ("link_prediction", "query_answering")
+Task = Literal[
+    "link_prediction",
+    "node_classification",
+    "path_reasoning",
+    "query_answering",
+    "recommendation",
+]
+LINK_TASKS: Final = ("link_prediction", "query_answering", "recommendation")
 """Those that train entities' vectors by asking for links."""
 GROUPS_OF: Final[dict[str, tuple[str, ...]]] = {
     "link_prediction": ("encoder", "decoder", "loss"),
     "node_classification": ("encoder", "classifier"),
     "path_reasoning": ("reasoner",),
     "query_answering": ("encoder", "decoder", "loss"),
+    "recommendation": ("encoder", "decoder", "loss"),
 }
 """What not all tasks have."""
 
@@ -42,6 +49,19 @@ class TaskSettings:
     residual: bool = True
     activation: Activation = "tanh"
     fanout: Sequence[int] = (8,)
+    relation: str = "interacts"
+    users: str = "user"
+    items: str = "item"
+    popularity: float = 0.0
+    cuts: Sequence[int] = (10, 20)
+
+    def __post_init__(self) -> None:
+        if not self.cuts or list(self.cuts) != sorted({*self.cuts}) or self.cuts[0] < 1:
+            raise ConfigError(f"task.cuts needs ascending positive ints, got {list(self.cuts)}")
+        if self.popularity < 0:
+            raise ConfigError(
+                f"task.popularity needs a number of at least 0, got {self.popularity}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from kgscale.data.audit import Tell, silent
-from kgscale.data.source import SPLITS
+from kgscale.data.splits import SPLITS
 from kgscale.errors import printable
 from kgscale.graph.store import REJECTED, GraphStore
 from kgscale.inference.evaluate import RankReport
@@ -159,6 +159,61 @@ def outcome(results: Mapping[str, Any]) -> Table:
     baseline = metrics.get("baseline")
     if baseline:
         table.add_row(baseline["split"], "popularity", *_numbers(baseline["popularity"]))
+    return table
+
+
+def items_outcome(results: Mapping[str, Any], cuts: Sequence[int]) -> Table:
+    """Metrics of lists of items, the model's beside the baselines'."""
+    metrics, longest = results["metrics"], cuts[-1]
+    names = [f"{name}@{longest}" for name in ("recall", "ndcg", "hit", "mrr", "coverage")]
+    table = _table(f"Lists of {longest} items, of all that users don't have")
+    table.add_column("split")
+    table.add_column("model")
+    for name in names:
+        table.add_column(word(name), justify="right")
+    model = " + ".join(results[kind] for kind in ("encoder", "decoder"))
+    for split in ("valid", "test"):
+        if metrics.get(split):
+            table.add_row(split, model, *_numbers(metrics[split], names))
+    baselines = dict(metrics.get("baseline") or {})
+    split = baselines.pop("split", "")
+    for name, found in baselines.items():
+        table.add_row(split, name, *_numbers(found, names))
+    return table
+
+
+def items_evaluation_content(split: str, found: Mapping[str, float]) -> dict[str, Any]:
+    """What ``evaluation-<split>.json`` holds of recommendation."""
+    return {"split": split, "task": "recommendation", "overall": dict(found)}
+
+
+def items_evaluation(content: Mapping[str, Any]) -> Table:
+    """One split's lists, by their lengths."""
+    found = content["overall"]
+    cuts = sorted(int(name.partition("@")[2]) for name in found if name.startswith("recall@"))
+    kinds = ("recall", "ndcg", "precision", "hit", "mrr", "coverage")
+    table = _table(f"Lists of items for {found.get('users', 0):,.0f} users of {content['split']}")
+    table.add_column("items", justify="right")
+    for kind in kinds:
+        table.add_column(word(kind), justify="right")
+    for cut in cuts:
+        table.add_row(str(cut), *_numbers(found, [f"{kind}@{cut}" for kind in kinds]))
+    return table
+
+
+def items(columns: Mapping[str, Sequence[Any]], title: str) -> Table:
+    """Lists of items of users, by name."""
+    table = _table(title)
+    table.add_column("user", overflow="fold")
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("item", overflow="fold")
+    table.add_column("score", justify="right", overflow="fold")
+    before = None
+    for row, user in enumerate(columns["user"]):
+        shown = _named(columns, "user", row) if user != before else ""
+        before = user
+        rank, score = str(columns["rank"][row]), f"{columns['score'][row]:.3f}"
+        table.add_row(shown, rank, _named(columns, "item", row), score)
     return table
 
 

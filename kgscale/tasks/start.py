@@ -21,7 +21,8 @@ from kgscale.tasks.parts import GraphParts
 from kgscale.tasks.path_reasoning import PathTraining
 from kgscale.tasks.plan.planner import buildable
 from kgscale.tasks.query_answering import QueryTraining
-from kgscale.tasks.settings import RunSettings
+from kgscale.tasks.recommendation import RecommendationTraining
+from kgscale.tasks.settings import RunSettings, TaskSettings
 from kgscale.tasks.training import Training, removal_told
 from kgscale.training.distributed import agree, check_devices, is_leader, process_group
 from kgscale.training.fit import backend, check_accelerator
@@ -32,6 +33,7 @@ TASKS: Final[dict[str, type[Training]]] = {
     "node_classification": NodeTraining,
     "path_reasoning": PathTraining,
     "query_answering": QueryTraining,
+    "recommendation": RecommendationTraining,
 }
 
 
@@ -85,7 +87,7 @@ def rehearse(settings: Mapping[str, Any]) -> RunSettings:
     check_devices(checked.trainer.devices)
     check_accelerator(checked.trainer)
     build("data", checked.groups["data"])
-    module, _, _ = TASKS[checked.task.name].assemble(buildable(checked), GraphParts.toy())
+    module, _, _ = TASKS[checked.task.name].assemble(buildable(checked), _toy(checked.task))
     module.configure_optimizers()
     return checked
 
@@ -102,3 +104,7 @@ def _follow(task: type[Training], settings: RunSettings) -> tuple[Path, int]:
         training.store = GraphStore.open(Path(store))
         training.set_up()
         return directory, training.fit().interrupted or 0
+
+
+def _toy(task: TaskSettings) -> GraphParts:
+    return GraphParts.toy(relation=task.relation, users=task.users, items=task.items)

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from kgscale.data.audit import Audit
-from kgscale.data.source import SPLITS, NodeLabelRows
+from kgscale.data.source import NodeLabelRows
+from kgscale.data.splits import SPLITS
 from kgscale.data.triples import TripleFiles
 from kgscale.errors import ConfigError, DataError, KgscaleError
 from tests.data.test_triples import read, write

@@ -12,7 +12,7 @@ import pytest
 
 from kgscale.data.audit import Audit
 from kgscale.data.rdf import RdfFiles
-from kgscale.data.source import SPLITS
+from kgscale.data.splits import SPLITS
 from kgscale.errors import ConfigError, DataError, KgscaleError
 from kgscale.graph.store import prepare
 from tests.data.test_triples import write

@@ -16,7 +16,7 @@ from kgscale.data.academic import Academic
 from kgscale.data.audit import Audit
 from kgscale.data.draws import Shuffle, Stream
 from kgscale.data.planted_rules import PlantedRules
-from kgscale.data.source import SPLITS
+from kgscale.data.splits import SPLITS
 from kgscale.data.synthetic import SyntheticGraph
 from kgscale.errors import ConfigError
 from kgscale.graph.store import prepare

@@ -14,11 +14,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kgscale.errors import ConfigError, DataError, ScoreError
+from kgscale.graph.adjacency import first_triples
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.reciprocal import inverse
 from kgscale.inference.queries.answer import CERTAIN, Answerer, Links
 from kgscale.inference.queries.draw import Drawer
-from kgscale.inference.queries.edges import FAR, Observed, first, holds, missing
+from kgscale.inference.queries.edges import FAR, Observed, holds, missing
 from kgscale.inference.queries.formula import (
     Anchor,
     Anything,
@@ -375,10 +376,10 @@ def test_the_first_triples_alone() -> None:
     drawn = shuffled(14, entities=ENTITIES, seed=1)
     whole = adjacency(drawn, num_entities=ENTITIES, num_relations=RELATIONS)
     part = adjacency(drawn[:9], num_entities=ENTITIES, num_relations=RELATIONS)
-    found = first(whole, 9)
+    found = first_triples(whole, 9)
     for name in ("indptr", "source", "relation", "triple"):
         assert getattr(found, name).tolist() == getattr(part, name).tolist()
-    assert first(whole, len(drawn)) is whole
+    assert first_triples(whole, len(drawn)) is whole
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from kgscale.data.ogb.benchmarks import BENCHMARKS
 from kgscale.data.ogb.source import OgbDataSet
-from kgscale.data.source import DEFAULT_TYPE, SPLITS
+from kgscale.data.source import DEFAULT_TYPE
+from kgscale.data.splits import SPLITS
 from kgscale.graph.store import GraphStore, prepare
 from tests.ogb.miniature import DATASETS, Miniature, write
 from tests.ogb.miniature.contents import NODE

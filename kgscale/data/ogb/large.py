@@ -17,13 +17,13 @@ from kgscale.data.ogb.nodes import GIVEN
 from kgscale.data.ogb.numbers import check_range
 from kgscale.data.source import (
     DEFAULT_TYPE,
-    SPLITS,
     Asked,
     NodeLabelRows,
     Numbered,
     NumberedFacts,
     Reading,
 )
+from kgscale.data.splits import SPLITS
 from kgscale.data.spool import Array
 from kgscale.errors import DataError
 

@@ -20,14 +20,13 @@ from kgscale.data.ogb.numbers import all_integers, check_range, map_floats, read
 from kgscale.data.ogb.torch_file import read_torch_file
 from kgscale.data.source import (
     DEFAULT_TYPE,
-    SPLITS,
     Labels,
     NodeLabelRows,
     Numbered,
     NumberedFacts,
     Reading,
 )
-from kgscale.data.splits import NO_SPLIT
+from kgscale.data.splits import NO_SPLIT, SPLITS
 from kgscale.data.spool import Array, forget
 from kgscale.errors import DataError
 

@@ -18,7 +18,6 @@ from kgscale.data.ogb.layout import Layout, OneType, facts, keys_of, same_length
 from kgscale.data.ogb.numbers import check_range, read_rows
 from kgscale.data.source import (
     DEFAULT_TYPE,
-    SPLITS,
     Asked,
     Candidates,
     Labels,
@@ -26,6 +25,7 @@ from kgscale.data.source import (
     NumberedFacts,
     Reading,
 )
+from kgscale.data.splits import SPLITS
 from kgscale.data.spool import Array, forget
 from kgscale.errors import DataError
 

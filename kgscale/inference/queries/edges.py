@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
-from kgscale.graph.adjacency import Adjacency
+from kgscale.graph.adjacency import Adjacency, first_triples
 from kgscale.graph.store import GraphStore
 from kgscale.inference.queries.formula import Anchor, Anything, Both, Either, Hop, Node, Without
 from kgscale.types import Ids
@@ -60,8 +60,9 @@ class Observed:
     @classmethod
     def of(cls, graph: Adjacency, *, known: int, until: int) -> Observed:
         """The first ``known`` triples are known, those before ``until`` are true too."""
-        every = first(graph, until)
-        return cls(known=first(graph, known), every=every, edges=Edges.of(every, known=known))
+        every = first_triples(graph, until)
+        edges = Edges.of(every, known=known)
+        return cls(known=first_triples(graph, known), every=every, edges=edges)
 
     @classmethod
     def at(cls, store: GraphStore, unknown: str | None = None) -> Observed:
@@ -71,21 +72,6 @@ class Observed:
         return cls.of(
             store.adjacency(known=True), known=sum(sizes[:before]), until=sum(sizes[: before + 1])
         )
-
-
-def first(graph: Adjacency, triples: int) -> Adjacency:
-    """The edges of the first triples alone."""
-    kept = graph.triple < triples
-    if kept.all():
-        return graph
-    ends = torch.cat([torch.zeros(1, dtype=torch.int64), kept.cumsum(0)])
-    return Adjacency(
-        indptr=ends[graph.indptr.long()],
-        source=graph.source[kept],
-        relation=graph.relation[kept],
-        triple=graph.triple[kept],
-        num_relations=graph.num_relations,
-    )
 
 
 def holds(node: Node, edges: Edges, *, known: bool = False) -> Bool[Tensor, " entity"]:

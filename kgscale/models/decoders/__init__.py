@@ -1,7 +1,7 @@
 """Decoders score (head, relation, tail) from vectors alone."""
 
 from kgscale.models.decoders.base import Decoder
-from kgscale.models.decoders.bilinear import ComplEx, DistMult, TuckER
+from kgscale.models.decoders.bilinear import ComplEx, DistMult, Dot, TuckER
 from kgscale.models.decoders.convolution import ConvE
 from kgscale.models.decoders.distance import PairRE, RotatE, TransE, TripleRE
 
@@ -10,6 +10,7 @@ __all__ = [
     "ConvE",
     "Decoder",
     "DistMult",
+    "Dot",
     "PairRE",
     "RotatE",
     "TransE",

@@ -16,6 +16,15 @@ from kgscale.models.decoders.base import (
 Vectors: TypeAlias = Float[Tensor, "*batch dim"]
 
 
+class Dot(ProductDecoder):
+    """Score ``sum_i h_i t_i``, whatever the relation: for questions of one relation alone."""
+
+    symmetric = True
+
+    def query(self, head: Vectors, relation: Vectors) -> Vectors:
+        return head
+
+
 class DistMult(ProductDecoder):
     """Score ``sum_i h_i r_i t_i``; symmetric in head and tail (Yang et al. 2015)."""
 

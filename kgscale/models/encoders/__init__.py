@@ -4,6 +4,7 @@ from kgscale.models.encoders.base import Encoder
 from kgscale.models.encoders.compgcn import CompGCN
 from kgscale.models.encoders.embedding import EmbeddingOnly
 from kgscale.models.encoders.hgt import HGT
+from kgscale.models.encoders.lightgcn import LightGCN
 from kgscale.models.encoders.pyg import PyGConvolution
 from kgscale.models.encoders.rgat import RGAT
 from kgscale.models.encoders.rgcn import RGCN
@@ -16,6 +17,7 @@ __all__ = [
     "CompGCN",
     "EmbeddingOnly",
     "Encoder",
+    "LightGCN",
     "PyGConvolution",
     "RelationalSAGE",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kgscale.data.source import SPLITS
+from kgscale.data.splits import SPLITS
 from kgscale.errors import ConfigError
 from kgscale.models.encoders.base import FLOAT
 from kgscale.sampling.base import Strategy

@@ -1,0 +1,103 @@
+"""Lists of items from a store: whose, of what, how good, and by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kgscale.errors import DataError
+from kgscale.graph.adjacency import first_triples
+from kgscale.graph.known import KnownFacts
+from kgscale.graph.store import GraphStore
+from kgscale.inference.recommend import (
+    ItemScores,
+    Recommender,
+    TopItems,
+    evaluate_items,
+    item_metrics,
+)
+from kgscale.sampling.interest import Interest
+from kgscale.tasks.settings import TaskSettings
+from kgscale.types import Ids
+
+Columns = dict[str, list[Any]]
+
+
+def interest_of(
+    task: TaskSettings, relations: Sequence[str], types: Sequence[Mapping[str, Any]]
+) -> Interest:
+    """What a graph has of users, items and the relation between them.
+
+    Raises:
+        DataError: it has no such relation or type.
+    """
+    named = {kind["name"]: range(kind["start"], kind["stop"]) for kind in types}
+    if task.relation not in relations:
+        raise DataError(
+            f"the graph has no relation {task.relation!r} between users and items: set"
+            " data=interactions, or name it with task.relation"
+        )
+    for setting, name in (("users", task.users), ("items", task.items)):
+        if name not in named:
+            known = ", ".join(map(repr, named))
+            raise DataError(
+                f"no entity has the type {name!r}: name the type of {setting} with"
+                f" task.{setting}, which is one of {known}"
+            )
+    return Interest(
+        relation=list(relations).index(task.relation),
+        users=named[task.users],
+        items=named[task.items],
+    )
+
+
+def seen_before(store: GraphStore, split: str) -> KnownFacts:
+    """What is known when the links of a split are asked for: all splits before it."""
+    sizes = [store.num_triples[name] for name in ("train", "valid", "test")]
+    before = {"train": 0, "valid": sizes[0], "test": sizes[0] + sizes[1]}[split]
+    return KnownFacts(first_triples(store.adjacency(known=True), before))
+
+
+def measure_items(
+    store: GraphStore,
+    split: str,
+    scores: ItemScores,
+    interest: Interest,
+    cuts: Sequence[int],
+    *,
+    memory: int,
+) -> dict[str, float]:
+    """Metrics of the lists for the users of a split."""
+    recommender = Recommender(
+        scores=scores, interest=interest, seen=seen_before(store, split), memory=memory
+    )
+    sums = evaluate_items(recommender, store.triples(split), cuts)
+    return item_metrics(sums, cuts, len(interest.items))
+
+
+def recommender_of(
+    store: GraphStore, scores: ItemScores, interest: Interest, memory: int
+) -> Recommender:
+    """Leaves out all that users are known to have."""
+    seen = KnownFacts(store.adjacency(known=True))
+    return Recommender(scores=scores, interest=interest, seen=seen, memory=memory)
+
+
+def joined(lists: Sequence[tuple[Ids, TopItems]], store: GraphStore) -> Columns:
+    """Columns of the lists of some users, one after the other."""
+    parts = [columns_of(user, found, store) for user, found in lists]
+    return {name: [value for part in parts for value in part[name]] for name in parts[0]}
+
+
+def columns_of(user: Ids, found: TopItems, store: GraphStore) -> Columns:
+    """Of lists: a row for each place that has an item."""
+    row, place = found.score.isfinite().nonzero(as_tuple=True)
+    item, whose = found.item[row, place].tolist(), user[row].tolist()
+    return {
+        "rank": (place + 1).tolist(),
+        "user": store.entity_keys(whose),
+        "item": store.entity_keys(item),
+        "score": found.score[row, place].tolist(),
+        "user_name": store.entity_names(whose),
+        "item_name": store.entity_names(item),
+    }

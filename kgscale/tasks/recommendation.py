@@ -1,0 +1,126 @@
+"""Recommendation: which items users don't have yet, and would like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+
+from kgscale.graph.known import KnownFacts
+from kgscale.graph.store import GraphStore
+from kgscale.inference.recommend import ItemScores, item_neighbors, model_scores, popular_items
+from kgscale.sampling.base import Strategy
+from kgscale.sampling.interest import InterestQuestions
+from kgscale.tasks import show
+from kgscale.tasks.assembly import assemble
+from kgscale.tasks.components import build, component
+from kgscale.tasks.directory import write_json, write_predictions
+from kgscale.tasks.items import Columns, interest_of, joined, measure_items, recommender_of
+from kgscale.tasks.link_prediction import LinkTraining
+from kgscale.tasks.parts import GraphParts, some_of
+from kgscale.tasks.schema import from_settings
+from kgscale.tasks.settings import PenaltySettings, RunSettings
+from kgscale.training.interest import InterestPrediction
+
+BASELINES = {"popularity": popular_items, "item-kNN": item_neighbors}
+
+
+class RecommendationTraining(LinkTraining):
+    """Asks for the items of users; answers with lists of items that they don't have."""
+
+    module: InterestPrediction
+    protocol = "full ranking of items, seen ones left out"
+
+    @classmethod
+    def check(cls, store: GraphStore) -> None:
+        """That there are users, items, and a relation between them, is known to ``assemble``."""
+
+    @classmethod
+    def assemble(
+        cls, settings: RunSettings, parts: GraphParts
+    ) -> tuple[InterestPrediction, Strategy, dict[str, Any]]:
+        task = settings.task
+        interest = interest_of(task, parts.relations, parts.types)
+        kind, arguments = component("decoder", settings.groups["decoder"])
+        decoder = {"name": kind.__name__, **arguments}
+        asked = {"relation": task.relation, "users": task.users, "items": task.items}
+        questions = InterestQuestions(parts.graph, interest, popularity=task.popularity)
+        last = {"decoder": decoder, "recommends": asked}
+        found = assemble(settings, parts, last, questions)
+        loss = dict(settings.groups["loss"] or {})
+        names = [field.name for field in fields(PenaltySettings)]
+        own = {name: loss.pop(name) for name in names if name in loss}
+        penalty = from_settings("loss", PenaltySettings, own)
+        valid = parts.valid[parts.valid[:, 1] == interest.relation]
+        module = InterestPrediction(
+            model=found.model,
+            loss=build("loss", loss),
+            optimizer=partial(build, "optimizer", settings.groups["optimizer"]),
+            graph=parts.graph,
+            features=found.features,
+            known=KnownFacts(parts.graph),
+            valid=some_of(valid, settings.evaluation.validate_on),
+            interest=interest,
+            cuts=task.cuts,
+            **asdict(penalty),
+            memory=settings.memory,
+        )
+        return module, found.strategy, found.spec
+
+    @property
+    def cuts(self) -> Sequence[int]:
+        return self.settings.task.cuts
+
+    @cached_property
+    def scores(self) -> ItemScores:
+        module = self.module
+        return model_scores(module.embedder().every, module.model.decoder, module.interest)
+
+    def measure(self, metrics: dict[str, Any]) -> None:
+        memory, interest = self.settings.memory, self.module.interest
+        splits = self.measured_splits
+        for split in splits:
+            with show.busy(self.console, f"ranking items for users of {split}"):
+                found = measure_items(
+                    self.store, split, self.scores, interest, self.cuts, memory=memory
+                )
+            metrics[split] = found
+            write_json(
+                self.directory / f"evaluation-{split}.json",
+                show.items_evaluation_content(split, found),
+            )
+        baselines: dict[str, Any] = {"split": splits[-1]}
+        for name, baseline in BASELINES.items():
+            with show.busy(self.console, f"ranking by {name}"):
+                scores = baseline(self.store.adjacency(), interest)
+                baselines[name] = measure_items(
+                    self.store, splits[-1], scores, interest, self.cuts, memory=memory
+                )
+        metrics["baseline"] = baselines
+
+    def answer(self) -> None:
+        wanted, interest = self.settings.predictions, self.module.interest
+        if not wanted.count:
+            return
+        users = torch.arange(interest.users.start, interest.users.stop)
+        if len(users) > wanted.count:
+            generator = torch.Generator().manual_seed(self.settings.seed)
+            users = users[torch.randperm(len(users), generator=generator)[: wanted.count]].sort()[0]
+        recommender = recommender_of(self.store, self.scores, interest, self.settings.memory)
+        lists = list(recommender.lists(users, wanted.per_relation))
+        self.columns = joined(lists, self.store)
+        write_predictions(self.directory, self.columns)
+
+    columns: Columns | None = None
+
+    def tell(self, results: Mapping[str, Any]) -> None:
+        self.console.print(show.items_outcome(results, self.cuts))
+        self.tell_strategy(results)
+        if self.columns is not None:
+            self.console.print(show.items(self.columns, "Recommended"))
+
+    def official(self, split: str) -> dict[str, float]:
+        return {}
