@@ -136,8 +136,7 @@ def predict(settings: Mapping[str, Any]) -> int:
     """Print the best answers and write them as ``predictions.tsv`` and ``.parquet``."""
     asked = from_settings("", PredictSettings, settings)
     run = opened(asked.run, asked.memory)
-    directory = Path(asked.output).expanduser() if asked.output else run.directory / "answers"
-    check_writable(directory, "choose another with output=DIR")
+    directory = answers_directory(run, asked.output)
     question, console = asked.question(run), show.console()
     if isinstance(run, RecommendationRun) and asked.user == EVERYBODY:
         write_pieces(directory, run.recommend_all(k=asked.k))
@@ -147,6 +146,19 @@ def predict(settings: Mapping[str, Any]) -> int:
         write_predictions(directory, columns)
     show.sentence(console, f"written: {directory / 'predictions.tsv'}")
     return 0
+
+
+def answers_directory(run: Run, output: str | None) -> Path:
+    """Where answers are written, ready for them.
+
+    Raises:
+        ConfigError: the run's own folder is a link to another place, as in somebody else's run.
+    """
+    directory = Path(output).expanduser() if output else run.directory / "answers"
+    if output is None and directory.is_symlink():
+        raise ConfigError(f"{directory} is a link: say where answers go with output=DIR")
+    check_writable(directory, "choose another with output=DIR")
+    return directory
 
 
 def _shown(run: Run) -> Callable[[Columns, str], Table]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from kgscale.cli.answer import opened
+from kgscale.cli.answer import answers_directory, opened
 from kgscale.errors import ConfigError
 from kgscale.tasks import show
-from kgscale.tasks.directory import check_writable, write_predictions
+from kgscale.tasks.directory import write_predictions
 from kgscale.tasks.questions import QuestionSettings
 from kgscale.tasks.runs import LinkRun
 from kgscale.tasks.schema import at_least, from_settings, mebibytes
@@ -45,8 +44,7 @@ def ask(settings: Mapping[str, Any]) -> int:
     run, console = opened(asked.run, asked.memory), show.console()
     if not isinstance(run, LinkRun):
         raise ConfigError(f"ask needs a run that predicts links, and {asked.run} tells labels")
-    directory = Path(asked.output).expanduser() if asked.output else run.directory / "answers"
-    check_writable(directory, "choose another with output=DIR")
+    directory = answers_directory(run, asked.output)
     assert asked.question is not None
     columns, known = run.ask(asked.question, k=asked.k, known=asked.known, how=how)
     console.print(show.asked(columns, asked.question))

@@ -106,7 +106,8 @@ def _complain(message: str) -> None:
 
 
 def _rank() -> int:
-    return int(os.environ.get("RANK", "0")) if "LOCAL_RANK" in os.environ else 0
+    told = os.environ.get("RANK", "0") if "LOCAL_RANK" in os.environ else "0"
+    return int(told) if told.isascii() and told.isdigit() else 0
 
 
 def _main(arguments: list[str]) -> int:
@@ -157,6 +158,8 @@ def _train(arguments: list[str]) -> int:
     from kgscale.cli import compose, resume
 
     if arguments[:1] == ["--settings"]:
+        if len(arguments) != 4 or arguments[2] != "--parent" or not arguments[3].isdigit():
+            raise ConfigError("--settings is for processes that a training starts itself")
         _end_with(int(arguments[3]))
         return _train_one(compose.from_yaml(Path(arguments[1])))
     multirun = _take(arguments, "-m") or _take(arguments, "--multirun")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +11,8 @@ from typing import Any, Final
 from kgscale.cli import compose
 from kgscale.cli.conf import groups
 from kgscale.errors import ConfigError, DataError
-from kgscale.tasks.directory import CONFIG
+from kgscale.tasks.directory import CONFIG, DONE, read_results
+from kgscale.tasks.same import MAY_CHANGE, leaves
 
 KEY: Final = "resume="
 LATEST: Final = "latest"
@@ -20,15 +20,6 @@ TOLD: Final = "# python -m kgscale "
 """How the first line of a run's settings begins."""
 REFERENCES: Final = 16
 """In that line, to other settings: many could double each other's length."""
-MAY_CHANGE: Final = (
-    *(f"trainer.{name}" for name in ("max_epochs", "max_seconds", "patience")),
-    *(f"trainer.{name}" for name in ("accelerator", "devices", "threads", "workers", "ahead")),
-    *(f"trainer.{name}" for name in ("memory", "save_minutes", "save_steps")),
-    *(f"evaluation.{name}" for name in ("test", "measure_on", "rest", "blend", "memory")),
-    *(f"evaluation.questions.{name}" for name in ("file", "count", "width", "negation")),
-    *(f"predictions.{name}" for name in ("count", "per_relation", "pairs")),
-)
-"""Limits, hardware, and what comes after training: nothing that a step so far depends on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +77,7 @@ def resumed(arguments: Sequence[str]) -> Resumed:
         directory=directory,
         settings=settings,
         told=told([*began, *further]),
-        done=not changes and _is_done(directory),
+        done=not changes and read_results(directory).get("status") == DONE,
     )
 
 
@@ -131,28 +122,12 @@ def _changes(began: Sequence[str], further: Sequence[str]) -> dict[str, tuple[An
     """What the settings of ``began`` become other by ``further``, by dotted key."""
     if not further:
         return {}
-    before = dict(_leaves(compose.settings(list(began))))
-    after = dict(_leaves(compose.settings([*began, *further])))
+    before = dict(leaves(compose.settings(list(began))))
+    after = dict(leaves(compose.settings([*began, *further])))
     keys = [*after, *(key for key in before if key not in after)]
     pairs = {key: (before.get(key), after.get(key)) for key in keys}
     return {key: (old, new) for key, (old, new) in pairs.items() if old != new}
 
 
-def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in settings.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def _text(value: Any) -> str:
     return "null" if value is None else str(value)
-
-
-def _is_done(directory: Path) -> bool:
-    try:
-        results = json.loads((directory / "results.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(results, dict) and results.get("status") == "done"

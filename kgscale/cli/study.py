@@ -116,7 +116,9 @@ def _continued(directory: Path, arguments: Sequence[str]) -> list[str]:
     """The arguments that a study began with, and those that may change."""
     try:
         began: list[str] = json.loads((directory / ARGUMENTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        if not isinstance(began, list) or not all(isinstance(text, str) for text in began):
+            raise ValueError("no list of texts")
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"tune.study={directory} is no directory of a study") from error
     others = [text for text in arguments if not text.startswith(MAY_CHANGE)]
     if others:

@@ -242,16 +242,15 @@ def _parquet_rows(
     with opened_parquet(file) as table:
         names = list(table.schema_arrow.names)
         wanted = [names[at] for at in positions(file, form, names, width)]
-        for batch in _batches(file, table, wanted):
-            columns = [text_column(batch.column(column), file, column) for column in wanted]
+        for columns in _parts(file, table, wanted):
             for at in range(width - optional, width):
                 columns[at] = pc.fill_null(columns[at], "")
             yield _sound(columns, name, row, audit, width - optional)
-            row += len(batch)
+            row += len(columns[0])
 
 
-def _batches(file: DataFile, table: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """As many rows at once as ``TEXT`` bytes hold, if all were as long as the longest.
+def _parts(file: DataFile, table: pq.ParquetFile, columns: list[str]) -> Iterator[list[pa.Array]]:
+    """Columns of text, as many rows at once as ``TEXT`` bytes hold of the longest.
 
     Raises:
         DataError: a small file says a long text again and again.
@@ -265,9 +264,10 @@ def _batches(file: DataFile, table: pq.ParquetFile, columns: list[str]) -> Itera
             most = max(_longest(repeating, group, texts), size // max(1, rows), 1)
             fits = max(1, min(ROWS, TEXT // most))
             for batch in table.iter_batches(fits, row_groups=[group], columns=columns):
-                made += batch.nbytes
+                found = [text_column(batch.column(column), file, column) for column in columns]
+                made += sum(column.nbytes for column in found)
                 check_growth(str(file.path), packed, made)
-                yield batch
+                yield found
 
 
 def _written(table: pq.ParquetFile, group: int, columns: list[str]) -> int:
@@ -294,7 +294,10 @@ def _longest(repeating: pq.ParquetFile, group: int, texts: list[str]) -> int:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    types = pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view
+    return any(is_kind(kind) for is_kind in types)
 
 
 def text_column(column: pa.Array, file: DataFile, name: str) -> pa.Array:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, TextIO
+from typing import BinaryIO, Final
 
 from kgscale.errors import ResourceError
 
@@ -79,10 +79,8 @@ def whole_directory(path: Path, *, replace: bool = False) -> Iterator[tuple[Path
             tempfile.TemporaryDirectory(
                 prefix=_prefix(path), dir=path.parent, ignore_cleanup_errors=True
             ) as temporary,
-            (Path(temporary) / LOCK).open("w") as lock,
+            _held(Path(temporary)),
         ):
-            # Held while we live: how others know that this directory is not left over.
-            fcntl.flock(lock, fcntl.LOCK_EX)
             content, scratch = Path(temporary) / CONTENT, Path(temporary) / SCRATCH
             content.mkdir()
             scratch.mkdir()
@@ -120,11 +118,43 @@ def remove_directory(path: Path) -> None:
     """Take it from its name in one step, then delete it: no half of it is ever seen there."""
     with disk_errors(path), suppress(FileNotFoundError):
         temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
-        try:
-            path.rename(temporary / CONTENT)
-            (temporary / LOCK).touch()  # if this process is killed now, the next one sweeps it
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with _held(temporary):
+            try:
+                path.rename(temporary / CONTENT)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sweep_folder(folder: Path, pattern: str = "*") -> None:
+    """Remove what killed processes left of directories of any such name, which they wrote or
+    removed: for a folder in which only this process is at work."""
+    for left in folder.glob(f".{pattern}.*"):
+        names = {entry.name for entry in left.iterdir()} if _is_directory(left) else {"none"}
+        if names <= {CONTENT, SCRATCH, LOCK}:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_directory(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+@contextmanager
+def _held(temporary: Path) -> Iterator[None]:
+    """A lock in a directory while we live: how others know that it is not left over."""
+    with lock_file(temporary / LOCK) as lock:
+        with suppress(OSError):  # of a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def lock_file(path: Path, *, make: bool = True) -> BinaryIO:
+    """A file to lock: nothing is ever written to it, and it is no link to another's.
+
+    Raises:
+        OSError: it is one, or can't be opened.
+    """
+    kind = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT if make else 0)
+    return os.fdopen(os.open(path, kind, 0o666), "r+b")
 
 
 def _prefix(path: Path) -> str:
@@ -134,11 +164,8 @@ def _prefix(path: Path) -> str:
 def _sweep(path: Path) -> None:
     """Remove what a killed process left behind."""
     for left in path.parent.glob(f"{_prefix(path)}*/{LOCK}"):
-        with suppress(FileNotFoundError), left.open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
+        with suppress(OSError), lock_file(left, make=False) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(left.parent, ignore_errors=True)
 
 
@@ -164,10 +191,10 @@ def alone(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[
                 place.unlink(missing_ok=True)
 
 
-def _lock(place: Path, waiting: Callable[[], object]) -> TextIO:
+def _lock(place: Path, waiting: Callable[[], object]) -> BinaryIO:
     told = False
     while True:
-        lock = place.open("w")
+        lock = lock_file(place)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
+from kgscale.durable import disk_errors, lock_file
 from kgscale.errors import ConfigError, KgscaleError, ResourceError
 from kgscale.sampling.queries import mix_seed
 from kgscale.studies.process import train_apart
@@ -142,7 +143,10 @@ class Search:
         Raises:
             ConfigError: somebody does.
         """
-        with (self.directory / "lock").open("w") as file:
+        place = self.directory / "lock"
+        with disk_errors(place):
+            file = lock_file(place)
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:

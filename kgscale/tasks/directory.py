@@ -26,6 +26,9 @@ from kgscale.errors import ResourceError
 
 CONFIG: Final = "config.yaml"
 """The settings of a run, as YAML."""
+RESULTS: Final = "results.json"
+DONE: Final = "done"
+"""Its status when a run has come to its end."""
 _TYPES: Final = {"score": pa.float64(), "rank": pa.int64(), "known": pa.bool_()}
 
 
@@ -78,6 +81,22 @@ def reopened(path: Path) -> Iterator[Path]:
 
     with alone(path, waiting=refuse):
         yield path
+
+
+def unfinished(directory: Path) -> None:
+    """Say so in the results of a run that goes on, until it has new ones."""
+    results = read_results(directory)
+    if results.get("status") == DONE:
+        write_json(directory / RESULTS, {**results, "status": "going on"})
+
+
+def read_results(directory: Path) -> dict[str, Any]:
+    """What a run came to; empty where it didn't, or where that can't be read."""
+    try:
+        found = json.loads((directory / RESULTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def check_writable(directory: Path, remedy: str) -> None:

@@ -383,7 +383,14 @@ def open_run(directory: Path | str, *, memory: int = 1 << 28) -> Run:
     for name in ("store", "fingerprint"):
         if not isinstance(spec.get(name), str) or "\0" in spec[name]:
             raise DataError(f"{directory}: model/model.json names no {name}: train again")
-    if not Path(spec["store"]).is_dir():
+    store_path = Path(spec["store"])
+    if not store_path.is_absolute() or store_path.resolve().is_relative_to(directory.resolve()):
+        raise DataError(
+            f"{directory}: model/model.json names the store {spec['store']!r:.200}, which came with"
+            " the run: stores are read as they are, and only those that were built here; train"
+            " again on its triples"
+        )
+    if not store_path.is_dir():
         raise DataError(
             f"{spec['store']}: the graph store of {directory} is gone; train again,"
             f" or build it again with the settings in {directory / 'config.yaml'}"

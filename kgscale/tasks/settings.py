@@ -167,6 +167,8 @@ class RunSettings:
     seed: int
     root: str
     groups: Mapping[str, Any]
+    given: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """All of them as they came."""
 
     def __post_init__(self) -> None:
         at_least("seed", self.seed, 0)
@@ -191,7 +193,7 @@ class RunSettings:
         """
         task = from_settings("task", TaskSettings, settings.get("task"))
         groups = _groups(task.name, settings)
-        known = {field.name for field in fields(cls)} - {"groups"} | set(groups)
+        known = {field.name for field in fields(cls)} - {"groups", "given"} | set(groups)
         for key in sorted(settings.keys() ^ known):
             raise ConfigError(f"{key} is not set" if key in known else f"no setting {key}")
         own = check_arguments("", cls, {name: settings[name] for name in ("seed", "root")})
@@ -204,6 +206,7 @@ class RunSettings:
             trainer=from_settings("trainer", TrainerSettings, settings["trainer"]),
             **own,
             groups={name: settings[name] for name in groups},
+            given=settings,
         )
 
     def with_group(self, name: str, settings: Mapping[str, Any]) -> RunSettings:

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from kgscale.durable import write_text
+from kgscale.durable import sweep_folder, write_text
 from kgscale.graph.store import GraphStore
 from kgscale.kernels.threads import num_threads, set_threads
 from kgscale.tasks.components import build
-from kgscale.tasks.directory import CONFIG, reopened, run_directory
+from kgscale.tasks.directory import CONFIG, reopened, run_directory, unfinished
 from kgscale.tasks.link_prediction import LinkTraining
 from kgscale.tasks.node_classification import NodeTraining
 from kgscale.tasks.parts import GraphParts
@@ -22,11 +22,13 @@ from kgscale.tasks.path_reasoning import PathTraining
 from kgscale.tasks.plan.planner import buildable
 from kgscale.tasks.query_answering import QueryTraining
 from kgscale.tasks.recommendation import RecommendationTraining
+from kgscale.tasks.same import check_inside, check_same
 from kgscale.tasks.settings import RunSettings, TaskSettings
 from kgscale.tasks.training import Training, removal_told
+from kgscale.training.checkpoints import SUFFIX
 from kgscale.training.distributed import agree, check_devices, is_leader, process_group
 from kgscale.training.fit import backend, check_accelerator
-from kgscale.training.resume import Saved, newest
+from kgscale.training.resume import FOLDER, Saved, newest
 
 TASKS: Final[dict[str, type[Training]]] = {
     "link_prediction": LinkTraining,
@@ -55,10 +57,14 @@ def train(
         if not is_leader():
             return _follow(task, checked)
         if resume is not None:
+            check_inside(resume)
             with reopened(resume) as directory:
                 saved = newest(directory)
-                saved.require("fingerprint", "strategy", "usage")
+                saved.require("fingerprint", "settings", "strategy", "usage")
+                check_same(directory, saved.own["settings"], settings)
                 saved.position.dealt_to(checked.trainer.devices, saved.position.steps)
+                sweep_folder(directory / FOLDER, f"*{SUFFIX}")
+                unfinished(directory)
                 write_text(directory / CONFIG, config)
                 return directory, task(checked, directory, console, saved).run()
         with (

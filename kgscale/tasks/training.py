@@ -24,7 +24,7 @@ from kgscale.models.registry import save_model
 from kgscale.sampling.base import Strategy
 from kgscale.tasks import show
 from kgscale.tasks.components import build, component
-from kgscale.tasks.directory import hardware, revision, versions, write_json
+from kgscale.tasks.directory import DONE, RESULTS, hardware, revision, versions, write_json
 from kgscale.tasks.parts import GraphParts
 from kgscale.tasks.plan.choose import Plan, make_plan
 from kgscale.tasks.settings import RunSettings
@@ -149,7 +149,7 @@ class Training(ABC):
         """
         if saved.own["fingerprint"] != self.store.fingerprint:
             raise DataError(
-                f"{self.directory} was trained on another graph than {self.store.name} is now: its"
+                f"{saved.path} was trained on another graph than {self.store.name} is now: its"
                 " files have changed; put back the former, or train anew"
             )
         self.settings = self.settings.with_group("strategy", saved.own["strategy"])
@@ -158,11 +158,22 @@ class Training(ABC):
     def _plan(self) -> None:
         """Settle the strategy; refuse what won't fit before it is begun, then propagate."""
         parts = self._parts()
-        self.plan = self.plan_of(self.settings, parts)
+        with self._told_by_state():
+            self.plan = self.plan_of(self.settings, parts)
         self.settings = self.settings.with_group("strategy", self.plan.strategy)
         for line in self.plan.told():
             show.sentence(self.console, line)
         self._propagate(parts)
+
+    @contextmanager
+    def _told_by_state(self) -> Iterator[None]:
+        """A run that goes on has its strategy from its state."""
+        try:
+            yield
+        except ConfigError as error:
+            if self.saved is None:
+                raise
+            raise ConfigError(f"{self.saved.path}: {error}") from error
 
     def _parts(self) -> GraphParts:
         with show.busy(self.console, "looking at the graph"):
@@ -211,6 +222,7 @@ class Training(ABC):
         """What a saved state needs beside the training's."""
         return {
             "fingerprint": self.store.fingerprint,
+            "settings": dict(self.settings.given),
             "strategy": dict(self.settings.groups["strategy"]),
             "usage": self.usage.so_far("train"),
         }
@@ -228,7 +240,7 @@ class Training(ABC):
         finally:
             self.usage.mark("evaluate")
             results = self._results(metrics, fitted, done=done)
-            write_json(self.directory / "results.json", results)
+            write_json(self.directory / RESULTS, results)
         self.tell(results)
         show.sentence(self.console, f"run directory: {self.directory}")
 
@@ -280,7 +292,7 @@ class Training(ABC):
         return {
             "schema": 1,
             "task": self.settings.task.name,
-            "status": "done" if done else "interrupted",
+            "status": DONE if done else "interrupted",
             "data": {
                 "name": self.store.name,
                 "fingerprint": self.store.fingerprint,

@@ -7,6 +7,7 @@ A checkpoint is a directory: ``tensors.safetensors`` holds every tensor of the n
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ _STATE: Final = "state.json"
 SCHEMA: Final = 2
 SUFFIX: Final = ".ckpt"
 """Of a checkpoint's directory."""
+BEST: Final = "best-"
+"""How the names of those begin that validation chose."""
 
 
 def save_state(state: Any, path: Path) -> None:
@@ -105,7 +108,6 @@ class SafetensorsIO(CheckpointIO):
         self.folder = folder
         self.restored: dict[str, Any] | None = None
         """What a checkpoint that a Trainer begins with has in it, read already."""
-        self._dropped: list[Path] = []
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
@@ -126,14 +128,21 @@ class SafetensorsIO(CheckpointIO):
 
     def remove_checkpoint(self, path: Any) -> None:
         """Only :meth:`sweep` removes it: what is on disk may name it until then."""
-        path = Path(path)
-        ours = path.parent.resolve() == self.folder.resolve() and path.suffix == SUFFIX
-        if ours and not self.folder.is_symlink():
-            self._dropped.append(path)
 
-    def sweep(self) -> None:
-        while self._dropped:
-            remove_directory(self._dropped.pop())
+    def sweep(self, callbacks: Mapping[str, Any]) -> None:
+        """Remove the checkpoints in the folder that no callback's state names (one that a process
+        left when it was killed, too)."""
+        kept = {
+            Path(path).name
+            for state in callbacks.values()
+            for path in (*state.get("best_k_models", ()), state.get("best_model_path"))
+            if path
+        }
+        if self.folder.is_symlink():
+            return
+        for place in self.folder.glob(f"{BEST}*{SUFFIX}"):
+            if place.name not in kept:
+                remove_directory(place)
 
 
 def _move(value: Any, device: Any) -> Any:

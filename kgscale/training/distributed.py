@@ -56,7 +56,13 @@ def is_leader() -> bool:
 
 def check_devices(devices: int) -> None:
     """Refuse a launcher's number of processes that differs from the settings'."""
-    started = int(os.environ["WORLD_SIZE"]) if launched_externally() else devices
+    started = devices
+    if launched_externally():
+        for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+            told = os.environ.get(name, "0")
+            if not (told.isascii() and told.isdigit()):
+                raise ConfigError(f"{name}={told}: a launcher of processes sets a number there")
+        started = int(os.environ["WORLD_SIZE"])
     if started != devices:
         raise ConfigError(
             f"the launcher started {started} processes and trainer.devices is {devices}: set"

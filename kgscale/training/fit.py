@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import re
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -21,9 +24,10 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 from rich.console import Console
 
+from kgscale.durable import disk_errors
 from kgscale.errors import ConfigError, DataError, Interrupted
 from kgscale.training.callbacks import Decay, LogMinutes, ShowProgress, StopOnSignal, TimeLimit
-from kgscale.training.checkpoints import SafetensorsIO, load_state, save_state
+from kgscale.training.checkpoints import BEST, SafetensorsIO, load_state, save_state
 from kgscale.training.data import GraphData
 from kgscale.training.keep import KeepState, SeedSteps
 from kgscale.training.logs import loggers
@@ -37,6 +41,8 @@ Accelerator = Literal["cpu", "gpu", "auto"]
 Clock = Literal["wall", "cpu"]
 MOST: Final = 4096
 """Threads, processes, or batches made ahead."""
+FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""What is raised where nothing more can be written."""
 TRIES: Final = 10
 """Products timed of each kind of number."""
 ADVICE: Final = (
@@ -168,7 +174,7 @@ def fit(
         trainer = _trainer(directory, settings, module, watches["own"], files, saved, others)
         if saved is not None and position is not None:
             saved.check_callbacks({one.state_key: one for one in _stateful(trainer)})
-            files.restored = saved.for_lightning(position, directory)
+            files.restored = saved.for_lightning(position, directory, patience=settings.patience)
             data.begin = (position.epoch, position.step)
         interrupted = _fit(trainer, module, data, saved, stop, keep)
     module.set_score_dtype(torch.float32)
@@ -202,6 +208,11 @@ def _fit(
         if saved is None or keep.position is not None:
             raise
         raise DataError(f"{saved.path}: {error}") from error  # before a step
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        with disk_errors(keep.directory):  # loggers don't say which file it was
+            raise
     return None
 
 
@@ -302,7 +313,7 @@ def _trainer(
             # The best so far under a name of its own: the one before goes when the next is whole.
             ModelCheckpoint(
                 dirpath=directory / FOLDER,
-                filename="best-{epoch}",
+                filename=BEST + "{epoch}",
                 monitor=monitor,
                 mode="max",
                 save_top_k=1,
@@ -399,6 +410,12 @@ def faster_dtype(dim: int, device: torch.device) -> torch.dtype:
     return min(times, key=lambda dtype: times[dtype])
 
 
+def _told_by_main(hook: Callable[[Any], Any], told: Any) -> None:
+    """A thread that writes a log ends on a full disk; the main thread then raises the same."""
+    if not isinstance(told.exc_value, OSError):
+        hook(told)
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Leave Lightning's advice for its own developers out of a user's terminal."""
@@ -409,8 +426,11 @@ def _quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=message)
         for logger in loggers:
             logger.setLevel(logging.WARNING)
+        hook = threading.excepthook
+        threading.excepthook = partial(_told_by_main, hook)
         try:
             yield
         finally:
+            threading.excepthook = hook
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)

@@ -169,7 +169,7 @@ class KeepState(pl.Callback):
         for old in states(self.directory):
             if old != path:
                 remove_directory(old)
-        self.files.sweep()
+        self.files.sweep(state["callbacks"])
         self._saved, self._last = position, self.watches["wall"].seconds
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import Any, Final
 
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
+from kgscale.errors import DataError
+
 _TABLE: Final = "metrics.csv"
+_STEP: Final = re.compile("[0-9]{1,18}")
+_REMEDY: Final = "move it elsewhere, and the run goes on with a new one"
 
 
 def loggers(directory: Path, updates: int | None) -> list[Logger]:
@@ -31,8 +36,13 @@ def loggers(directory: Path, updates: int | None) -> list[Logger]:
 def _earlier(path: Path, updates: int) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8", errors="replace") as file:
+            rows = list(csv.DictReader(file))
+    except csv.Error as error:
+        raise DataError(f"{path}: {error}; {_REMEDY}") from error
     # A killed process may have left half a row, which has fewer or more columns.
     whole = [row for row in rows if None not in row and None not in row.values()]
-    return [row for row in whole if row["step"].isdigit() and int(row["step"]) < updates]
+    if any("step" not in row for row in whole):
+        raise DataError(f"{path} has no column step; {_REMEDY}")
+    return [row for row in whole if _STEP.fullmatch(row["step"]) and int(row["step"]) < updates]

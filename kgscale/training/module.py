@@ -85,8 +85,8 @@ class GraphModule(pl.LightningModule, ABC):
         # Losses of the ranks add up, while DDP takes the mean of their gradients, and logging
         # that of their values.
         loss = loss * self.trainer.world_size
-        self._last_loss = loss.detach()
-        self.epoch_loss.add(self._last_loss, count)
+        self._check_loss(loss.detach(), batch_index)
+        self.epoch_loss.add(loss.detach(), count)
         self._accumulated += 1
         # Lightning divides by what an epoch's last, shorter accumulation doesn't reach.
         return loss * self.trainer.accumulate_grad_batches
@@ -113,7 +113,6 @@ class GraphModule(pl.LightningModule, ABC):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Make the gradient the mean over accumulated steps, of which each is the ranks' sum."""
-        self._check_loss()
         for table in self.model.tables():
             if table.grad is not None:
                 table.grad = exchange_rows(table.grad)
@@ -121,13 +120,13 @@ class GraphModule(pl.LightningModule, ABC):
             scale_gradients(self.model, 1 / self._accumulated)
         self._accumulated = 0
 
-    def _check_loss(self) -> None:
+    def _check_loss(self, loss: torch.Tensor, batch_index: int) -> None:
         # What has diverged stays so; to look at every step would make an accelerator wait.
-        rarely = self._last_loss.device.type != "cpu" and self.global_step % _CHECK_EVERY
-        if not rarely and not torch.isfinite(self._last_loss):
+        rarely = loss.device.type != "cpu" and batch_index % _CHECK_EVERY
+        if not rarely and not torch.isfinite(loss):
             raise ScoreError(
-                f"the loss is {self._last_loss.item()} in epoch {self.current_epoch + 1}, step"
-                f" {self.global_step + 1}: lower optimizer.lr or set trainer.clip"
+                f"the loss is {loss.item()} in epoch {self.current_epoch + 1}, step"
+                f" {batch_index + 1}: lower optimizer.lr or set trainer.clip"
             )
 
     def on_train_epoch_start(self) -> None:

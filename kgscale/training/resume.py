@@ -59,10 +59,11 @@ _OWN_NEEDED: Final[Mapping[str, Pattern]] = {
 _OWN: Final[Mapping[str, Pattern]] = {
     **_OWN_NEEDED,
     "fingerprint": text,
+    "settings": mapping,
     "strategy": mapping,
     "usage": {"seconds": each(amount), "peak": count},
 }
-"""Our part; the last three are those of whole runs."""
+"""Our part; the last four are those of whole runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,14 +197,21 @@ class Saved:
         found: dict[str, Any] = self.state[OWN]
         return found
 
-    def for_lightning(self, position: Position, directory: Path) -> dict[str, Any]:
-        """The state that a Trainer restores, as if its run directory had always been this one."""
+    def for_lightning(
+        self, position: Position, directory: Path, *, patience: int
+    ) -> dict[str, Any]:
+        """The state that a Trainer restores, as if its run directory had always been this one, and
+        its patience what it is now."""
+
+        def now(name: str, state: dict[str, Any]) -> dict[str, Any]:
+            if name.startswith(_CHECKPOINTS):
+                return _at(state, directory)
+            return {**state, "patience": patience} if name.startswith(_STOPPING) else state
+
+        callbacks = self.state["callbacks"].items()
         return {
             **{name: self.state[name] for name in _NEEDED},
-            "callbacks": {
-                name: _at(value, directory) if name.startswith(_CHECKPOINTS) else value
-                for name, value in self.state["callbacks"].items()
-            },
+            "callbacks": {name: now(name, state) for name, state in callbacks},
             "lr_schedulers": [],
             "epoch": position.epoch,
             "global_step": position.updates,

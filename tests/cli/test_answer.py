@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import kgscale
+from kgscale.durable import write_manifest
 from tests.cli.conftest import SMALL, STRANGE, Command
 
 
@@ -100,6 +101,45 @@ def test_a_damaged_model_is_told(command: Command, trained: Path, tmp_path: Path
     assert code == 3
     assert "no readable model" in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("where", ["inside", "relative"])
+def test_a_store_that_came_with_a_run(
+    command: Command, trained: Path, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stores are read as they are: a model from elsewhere may not bring its own."""
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    told = json.loads((run / "model" / "model.json").read_text())
+    shutil.copytree(told["store"], run / "s")
+    monkeypatch.chdir(tmp_path)
+    told["store"] = str(run / "s") if where == "inside" else "run/s"
+    (run / "model" / "model.json").write_text(json.dumps(told))
+    (run / "model" / "manifest.json").unlink()
+    write_manifest(run / "model", {"kind": "model", "schema": 2})
+    code, _, error = command("evaluate", f"run={run}")
+    assert code == 3
+    assert "which came with the run" in error
+
+
+def test_answers_that_are_a_link(command: Command, trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    shutil.rmtree(run / "answers", ignore_errors=True)
+    (run / "answers").symlink_to(tmp_path)
+    code, _, error = command("predict", f"run={run}", "relation=relation 0", "head=entity 0")
+    assert code == 2
+    assert "is a link" in error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--settings"], ["--settings", "x", "a", "b"], ["--settings", "x", "--parent", "a"]],
+)
+def test_what_only_the_program_says_to_itself(command: Command, arguments: list[str]) -> None:
+    code, _, error = command("train", *arguments)
+    assert code == 2
+    assert "for processes that a training starts" in error
 
 
 @pytest.mark.parametrize("split", ["valid", "test"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +16,13 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor
 
 import kgscale
 from kgscale.cli import main
 from kgscale.tasks.directory import reopened
+from kgscale.tasks.training import Training
 from kgscale.training.callbacks import StopOnSignal
 from kgscale.training.checkpoints import load_state, save_state
 from kgscale.training.keep import DIVERGED
@@ -246,6 +250,85 @@ def test_an_ended_run_is_done_or_goes_on(command: Command, own: list[str], tmp_p
     assert ended(run_of(whole)) == ended(run)
 
 
+def test_a_lengthened_run_that_is_killed_goes_on(
+    command: Command, own: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The results of its shorter self are no end of it."""
+    assert command(*own)[0] == 0
+    run = run_of(tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_finish", lambda *given: os._exit(9))
+        child = os.fork()
+        if not child:
+            main([f"resume={run}", "trainer.max_epochs=3"])
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert json.loads((run / "results.json").read_text())["status"] == "going on"
+    assert command("resume=latest", f"root={tmp_path / 'out'}")[0] == 0
+    results = json.loads((run / "results.json").read_text())
+    assert (results["status"], results["epochs"]) == ("done", 3.0)
+
+
+def test_patience_can_be_changed(command: Command, own: list[str], tmp_path: Path) -> None:
+    impatient = ("trainer.max_epochs=30", "trainer.patience=1", "optimizer.lr=1e-9")
+    assert command(*own, *impatient)[0] == 0
+    run = run_of(tmp_path / "out")
+    assert json.loads((run / "results.json").read_text())["epochs"] == 2
+    assert command(f"resume={run}", "trainer.patience=4")[0] == 0
+    assert json.loads((run / "results.json").read_text())["epochs"] == 5
+
+
+@pytest.mark.parametrize("place", [".run.lock", "tensorboard", "checkpoints/x", "metrics.csv"])
+def test_links_in_a_run(command: Command, cut: Path, tmp_path: Path, place: str) -> None:
+    """Of somebody else's: what is written and locked there would be elsewhere."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    if (cut / place).exists():
+        (cut / place).rename(tmp_path / "aside")
+    (cut / place).symlink_to(victim)
+    code, _, error = command(f"resume={cut}")
+    assert code == 3
+    assert f"{cut / place} is a link" in error
+    assert victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,2\n", f"step,x\n1,{'y' * 200_000}\n"])
+def test_a_table_of_metrics_that_is_none(command: Command, cut: Path, content: str) -> None:
+    table = cut / "metrics.csv"
+    table.write_text(content)
+    code, _, error = command(f"resume={cut}")
+    assert code == 3
+    assert str(table) in error
+    assert "move it elsewhere" in error
+    table.unlink()
+    assert command(f"resume={cut}")[0] == 0
+
+
+def test_what_killed_processes_left(command: Command, cut: Path) -> None:
+    folder = cut / "checkpoints"
+    for name in (".step-000000000001-00.ckpt.abcd1234", ".best-epoch=0.ckpt.efgh5678"):
+        (folder / name / "content").mkdir(parents=True)
+        (folder / name / "content" / "tensors.safetensors").write_text("x")
+    (folder / ".step-000000000001-00.ckpt.abcd1234" / "lock").touch()
+    (folder / "best-epoch=77.ckpt").mkdir()
+    assert command(f"resume={cut}", "trainer.max_epochs=2")[0] == 0
+    names = sorted(path.name.partition("-")[0] for path in folder.iterdir())
+    assert names == ["best", "step"]
+    assert not (folder / "best-epoch=77.ckpt").exists()
+
+
+def test_a_full_disk_under_the_tables(
+    command: Command, own: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object, **more: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(CSVLogger, "save", full)
+    code, _, error = command(*own)
+    assert code == 4
+    assert f"{run_of(tmp_path / 'out')}: can't be written (No space left on device)" in error
+
+
 def test_a_limit_can_be_changed_and_changed_back(command: Command, cut: Path) -> None:
     for epochs in (3, 1):
         with stopped([], 1):
@@ -368,9 +451,21 @@ def test_another_graph(command: Command, cut: Path, data: Path, tmp_path: Path) 
         table.write("entity 0\trelation 0\tentity 7\n")
     config = cut / "config.yaml"
     config.write_text(config.read_text().replace(str(data), str(other)))
+    (state,) = states(cut)
+    kept = load_state(state)
+    kept["kgscale"]["settings"]["data"]["path"] = str(other)
+    save_state(kept, state)
     code, _, error = command(f"resume={cut}")
     assert code == 3
     assert "was trained on another graph" in error
+
+
+def test_settings_that_were_changed_in_the_directory(command: Command, cut: Path) -> None:
+    config = cut / "config.yaml"
+    config.write_text(config.read_text().replace("lr: 0.1", "lr: 0.5"))
+    code, _, error = command(f"resume={cut}")
+    assert code == 3
+    assert f"{config}: optimizer.lr is 0.5, and was 0.1 when the run's state was kept" in error
 
 
 def test_what_diverges_is_kept(command: Command, own: list[str], tmp_path: Path) -> None:

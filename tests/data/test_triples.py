@@ -330,13 +330,16 @@ def test_what_is_no_file_is_refused_unread(tmp_path: Path, kind: str) -> None:
         read_all(path=path)
 
 
+@pytest.mark.parametrize("dictionary", [False, True])
 def test_parquet_that_repeats_a_long_text_is_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dictionary: bool
 ) -> None:
     """Before it is in memory; a text that is too long is rejected in small portions."""
     monkeypatch.setattr("kgscale.data.files.HARMLESS", 1 << 24)
     path, long = tmp_path / "x.parquet", "x" * (2 << 20)
-    table = pa.table({"head": [long] * 500, "relation": ["r"] * 500, "tail": ["b"] * 500})
+    head = pa.array([long] * 500)
+    head = head.dictionary_encode() if dictionary else head
+    table = pa.table({"head": head, "relation": ["r"] * 500, "tail": ["b"] * 500})
     pq.write_table(table, path, compression="zstd")
     with pytest.raises(DataError, match="which no data set does"):
         read_all(path=path)

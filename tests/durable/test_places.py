@@ -15,6 +15,7 @@ from kgscale.durable import (
     alone,
     places,
     remove_directory,
+    sweep_folder,
     whole_directory,
     whole_file,
     whole_files,
@@ -165,6 +166,29 @@ def test_a_killed_process_holds_nothing_and_leaves_nothing(tmp_path: Path) -> No
     assert told == ["waiting"]
     assert (path / "deep" / "a").read_text() == "whole"
     assert names(tmp_path) == {"x"}
+
+
+def test_a_lock_is_no_link_to_anothers_file(tmp_path: Path) -> None:
+    """Nothing is emptied, and nothing is waited for."""
+    mine = tmp_path / "mine"
+    mine.write_text("text")
+    (tmp_path / ".x.lock").symlink_to(mine)
+    with pytest.raises(ResourceError, match="x: can't be written"), alone(tmp_path / "x"):
+        pass
+    (tmp_path / ".y.left").mkdir()
+    (tmp_path / ".y.left" / "lock").symlink_to(mine)
+    make(tmp_path / "y", "whole")
+    assert mine.read_text() == "text"
+
+
+def test_leftovers_of_a_folder(tmp_path: Path) -> None:
+    """Whatever they were of, and whether they had a lock yet; a file is none."""
+    for name, inner in ((".a.ckpt.1", "content"), (".b.ckpt.2", "lock"), (".c.ckpt.3", "other")):
+        (tmp_path / name / inner).mkdir(parents=True)
+    (tmp_path / ".d.ckpt.4").write_text("x")
+    (tmp_path / "a.ckpt").mkdir()
+    sweep_folder(tmp_path, "*.ckpt")
+    assert names(tmp_path) == {".c.ckpt.3", ".d.ckpt.4", "a.ckpt"}
 
 
 def test_never_two_at_a_time(tmp_path: Path) -> None:

@@ -277,4 +277,14 @@ def test_command_line(
     assert main(["tune", f"tune.study={study}", "encoder.dim=8"]) == 2
     assert main(["tune", f"tune.study={tmp_path}", "trials=3"]) == 2
     assert main(["tune", *given, "trials=0"]) == 2
+    for content in ("5", "null", "[1]", "[" * 100_000):
+        (study / "arguments.json").write_text(content)
+        assert main(["tune", f"tune.study={study}", "trials=3"]) == 2
+    mine = tmp_path / "mine"
+    mine.write_text("text")
+    (study / "arguments.json").write_text("[]")
+    (study / "lock").unlink(missing_ok=True)
+    (study / "lock").symlink_to(mine)
+    assert main(["tune", f"tune.study={study}", "trials=3"]) == 4
+    assert mine.read_text() == "text"
     assert "Traceback" not in capsys.readouterr().err

@@ -84,15 +84,14 @@ def test_an_unwritable_place_is_told(tmp_path: Path) -> None:
 
 
 def test_lightnings_own_calls(tmp_path: Path) -> None:
+    """What it removes goes when a state is kept that doesn't name it, and nothing else ever."""
     folder = tmp_path / "checkpoints"
     io, state = SafetensorsIO(folder), {"state_dict": {"w": torch.ones(2)}, "epoch": 1}
-    io.save_checkpoint(state, folder / "x.ckpt")
+    for name in ("best-epoch=1.ckpt", "best-epoch=2.ckpt", "x.ckpt"):
+        io.save_checkpoint(state, folder / name)
     torch.testing.assert_close(io.load_checkpoint(folder / "x.ckpt", torch.device("cpu")), state)
-    io.remove_checkpoint(folder / "x.ckpt")
-    assert (folder / "x.ckpt").exists()
-    for elsewhere in (folder, tmp_path, folder / ".." / "other", folder / "x.ckpt" / "y"):
-        io.remove_checkpoint(elsewhere)
-    (tmp_path / "other").mkdir()
-    io.sweep()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "other"]
-    assert not list(folder.iterdir())
+    for place in (folder, folder / "best-epoch=1.ckpt", tmp_path, folder / "x.ckpt"):
+        io.remove_checkpoint(place)
+    assert len(list(folder.iterdir())) == 3
+    io.sweep({"ModelCheckpoint": {"best_k_models": {"elsewhere/best-epoch=2.ckpt": 1.0}}})
+    assert {path.name for path in folder.iterdir()} == {"best-epoch=2.ckpt", "x.ckpt"}

@@ -49,6 +49,9 @@ def test_launcher_and_settings_must_agree(monkeypatch: pytest.MonkeyPatch) -> No
         check_devices(2)
     monkeypatch.setenv("RANK", "1")
     assert not is_leader()
+    monkeypatch.setenv("RANK", "one")
+    with pytest.raises(ConfigError, match="RANK=one: a launcher of processes"):
+        check_devices(3)
 
 
 def test_environment_is_restored_when_a_process_cannot_start() -> None:

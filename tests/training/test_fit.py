@@ -288,6 +288,21 @@ def test_divergence_is_told_in_the_same_step(tmp_path: Path) -> None:
         run(toys.module(loss=Bad()), tmp_path)
 
 
+def test_divergence_within_a_sum_of_steps(tmp_path: Path) -> None:
+    """The step that diverged is told and kept, and not the last of its sum."""
+    steps: list[int] = []
+
+    class Bad(SoftmaxLoss):
+        def __call__(self, *given: Any, **more: Any) -> Any:
+            steps.append(len(steps))
+            loss = super().__call__(*given, **more)
+            return loss * float("nan") if len(steps) == 2 else loss
+
+    with pytest.raises(ScoreError, match="nan in epoch 1, step 2: "):
+        run(toys.module(loss=Bad()), tmp_path, accumulate=4)
+    assert len(steps) == 2
+
+
 def interrupt_in(module: LinkPrediction, hook: str, *numbers: int) -> None:
     original = getattr(module, hook)
 

@@ -148,11 +148,12 @@ def test_checkpoints_that_are_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "cut" / "checkpoints").symlink_to(home)
     with pytest.raises(DataError, match="checkpoints is a link"):
         newest(tmp_path / "cut")
+    (home / "best-epoch=7.ckpt").mkdir()
     files = SafetensorsIO(tmp_path / "cut" / "checkpoints")
     files.remove_checkpoint(home / "documents")
-    files.sweep()
-    SafetensorsIO(home).remove_checkpoint(home / "documents")
+    files.sweep({})
     assert (home / "documents").is_dir()
+    assert (home / "best-epoch=7.ckpt").is_dir()
 
 
 @pytest.mark.parametrize(

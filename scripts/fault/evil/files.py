@@ -130,12 +130,11 @@ def tables(folder: Path, url: str) -> Iterator[Evil]:
     members = {f"{name}.npy": content for name, content in (sparse | parts).items()}
     features.write_bytes(zipped(members))
     yield Evil("a sparse matrix of 10^15 rows", own, features.name)
-    text, parquet = "x" * (8 << 20), folder / "x.parquet"
-    rows = {"head": [text] * 2000, "relation": ["r"] * 2000, "tail": ["y"] * 2000}
-    pq.write_table(pa.table(rows), parquet, compression="zstd")
-    del rows
-    own = train(folder, "data=triples", f"data.path={parquet}")
-    yield Evil("a text of 8 MB, 2,000 times in Parquet", own, parquet.name)
+    for name, dictionary in (("texts", False), ("a dictionary", True)):
+        parquet = folder / f"{dictionary}.parquet"
+        _repeating(parquet, dictionary=dictionary)
+        own = train(folder, "data=triples", f"data.path={parquet}")
+        yield Evil(f"a text of 8 MB, 2,000 times in Parquet as {name}", own, parquet.name)
     for name in ("pipe", "device"):
         place = folder / name
         place.mkdir()
@@ -145,7 +144,15 @@ def tables(folder: Path, url: str) -> Iterator[Evil]:
         else:
             train_.symlink_to("/dev/zero")
         own = train(folder, "data=triples", f"data.path={place}")
-        yield Evil(f"a {name} for a table", own, "train.tsv")
+        # What is no file is not seen as a split.
+        yield Evil(f"a {name} for a table", own, place.name)
+
+
+def _repeating(path: Path, *, dictionary: bool, rows: int = 2000) -> None:
+    """The text is there once, here and in the file; its readers may see it in every row."""
+    text = pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), ["x" * (8 << 20)])
+    table = pa.table({"head": text, "relation": ["r"] * rows, "tail": ["y"] * rows})
+    pq.write_table(table, path, compression="zstd", store_schema=dictionary)
 
 
 def gzipped(path: Path) -> Path:
