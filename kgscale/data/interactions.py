@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import pyarrow as pa
 
@@ -68,7 +68,7 @@ class Interactions:
         header: bool | None = None,
         delimiter: str | None = None,
         quote: str | None = None,
-        min_rating: float | None = None,
+        min_rating: float | int | None = None,
         split_by: SplitBy = "ratio",
         split: Sequence[float | int] = (0.7, 0.1, 0.2),
         seed: int = 0,
@@ -80,10 +80,6 @@ class Interactions:
     ) -> None:
         if path is None:
             raise ConfigError("data.path is not set: give a file of users and items")
-        if split_by not in get_args(SplitBy):
-            raise ConfigError(
-                f"data.split_by is one of {', '.join(get_args(SplitBy))}; got {split_by!r}"
-            )
         if columns is not None and len(columns) != 2:
             raise ConfigError(f"data.columns needs those of user and item, got {list(columns)}")
         if columns is None and (rating is not None or time is not None):
@@ -230,6 +226,9 @@ class _Rows:
         if given is not None:
             names = [n for n, column in zip(_TYPES, given, strict=True) if column is not None]
             return names, len(names)
+        with file.open() as stream:
+            if not stream.read(1):
+                raise DataError(f"{file.path} is empty: it needs a user and an item a line")
         width = count_columns(file, self.source.format)
         if not 2 <= width <= len(_TYPES):
             raise DataError(
@@ -295,12 +294,12 @@ class _Rows:
         draw = f"""md5(concat_ws(chr(31), '{source.split.seed}', "user", item))"""
         if source.split_by == "leave_one_out":
             held = "WHEN size < 3 THEN 'train' WHEN nth = 1 THEN 'test' WHEN nth = 2 THEN 'valid'"
-            return f"time DESC, {draw}", 'PARTITION BY "user"', held
+            return f"time DESC, {draw}", 'PARTITION BY split, "user"', held
         _, valid, test = (f"floor(size * {float(share)!r} + 1e-9)" for share in source.shares)
         held = f"WHEN nth <= {test} THEN 'test' WHEN nth <= {test} + {valid} THEN 'valid'"
         if source.split_by == "time":
-            return f"time DESC, {draw}", "", held
-        return draw, 'PARTITION BY "user"', held
+            return f"time DESC, {draw}", "PARTITION BY split", held
+        return draw, 'PARTITION BY split, "user"', held
 
     def _leave_out(self, condition: str, reason: str) -> None:
         (count,) = self.database.run(f"SELECT count(*) FROM once WHERE {condition}")[0]

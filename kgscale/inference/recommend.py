@@ -189,6 +189,9 @@ def _links(graph: Adjacency, interest: Interest) -> tuple[Ids, Ids]:
     return graph.source[edge].long(), item
 
 
-def _pairs(known: KnownFacts, user: Ids, interest: Interest) -> tuple[Ids, Ids]:
+def _pairs(
+    known: KnownFacts, user: Ids, interest: Interest
+) -> tuple[Int64[Tensor, " pair"], Int64[Tensor, " pair"]]:
+    """The row of each user, and an item that it has."""
     indptr, item = known.tails(user, torch.full_like(user, interest.relation))
     return torch.arange(len(user)).repeat_interleave(indptr.diff()), item

@@ -25,9 +25,7 @@ def bce_loss(scores: Scores, query: LinkQueries, *, smoothing: float = 0.0) -> S
 
 def bpr_loss(scores: Scores, query: LinkQueries) -> Scalar:
     """``-log sigmoid(positive - negative)``, mean over negatives (Rendle et al. 2009)."""
-    answer = marked(scores, query.answer_query, query.answer)
-    negative = (~answer).to(scores.dtype) * weights(query, scores)
-    weight = negative / negative.sum(dim=1, keepdim=True).clamp(min=1e-12)
+    weight = _negatives(scores, query)
     positive = scores[query.answer_query, query.answer]
     worse = functional.softplus(scores[query.answer_query] - positive[:, None])
     return (worse * weight[query.answer_query]).sum() / query.step_answers
@@ -35,9 +33,14 @@ def bpr_loss(scores: Scores, query: LinkQueries) -> Scalar:
 
 def margin_loss(scores: Scores, query: LinkQueries, *, margin: float = 1.0) -> Scalar:
     """``max(0, margin - positive + negative)``, mean over negatives (Bordes et al. 2013)."""
-    answer = marked(scores, query.answer_query, query.answer)
-    negative = (~answer).to(scores.dtype) * weights(query, scores)
-    weight = negative / negative.sum(dim=1, keepdim=True).clamp(min=1e-12)
+    weight = _negatives(scores, query)
     positive = scores[query.answer_query, query.answer]
     violation = (margin - positive[:, None] + scores[query.answer_query]).relu()
     return (violation * weight[query.answer_query]).sum() / query.step_answers
+
+
+def _negatives(scores: Scores, query: LinkQueries) -> Scores:
+    """Candidates that are no answers of a query, as weights of a mean over them."""
+    answer = marked(scores, query.answer_query, query.answer)
+    negative = (~answer).to(scores.dtype) * weights(query, scores)
+    return negative / negative.sum(dim=1, keepdim=True).clamp(min=1e-12)

@@ -26,8 +26,6 @@ from kgscale.sampling.questions import (
     uniform,
 )
 
-Edges = Int64[Tensor, " link"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interest:
@@ -58,7 +56,7 @@ class InterestQuestions:
         interest: Interest,
         *,
         popularity: float = 0.0,
-        links: Edges | None = None,
+        links: Int64[Tensor, " link"] | None = None,
     ) -> None:
         self.graph, self.interest, self.popularity = graph, interest, popularity
         edge = (graph.relation.long() == interest.relation).nonzero()[:, 0]
@@ -116,7 +114,7 @@ class InterestQuestions:
         return len(self.interest.items) if candidates.count is None else candidates.count
 
     def _draw(
-        self, answer: Edges, count: int, *, seed: int
+        self, answer: Int64[Tensor, " answer"], count: int, *, seed: int
     ) -> tuple[Int64[Tensor, " candidate"], Float[Tensor, " candidate"] | None]:
         """A step's candidates, its answers among them, and how many items each stands for."""
         items = self.interest.items
@@ -140,7 +138,11 @@ class InterestQuestions:
         return chance / chance.sum()
 
     def _others(
-        self, head: Edges, row: Edges, answer: Edges, candidate: Edges
+        self,
+        head: Int64[Tensor, " query"],
+        row: Int64[Tensor, " answer"],
+        answer: Int64[Tensor, " answer"],
+        candidate: Int64[Tensor, " candidate"],
     ) -> Int64[Tensor, "known 2"]:
         """Places of the users' other items among the candidates."""
         relation = torch.full_like(head, self.interest.relation)
