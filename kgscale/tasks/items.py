@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kgscale.errors import DataError
-from kgscale.graph.adjacency import first_triples
+from kgscale.graph.adjacency import Adjacency, first_triples
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.store import GraphStore
 from kgscale.inference.recommend import (
@@ -51,11 +51,11 @@ def interest_of(
     )
 
 
-def seen_before(store: GraphStore, split: str) -> KnownFacts:
+def known_before(store: GraphStore, split: str) -> Adjacency:
     """What is known when the links of a split are asked for: all splits before it."""
     sizes = [store.num_triples[name] for name in ("train", "valid", "test")]
     before = {"train": 0, "valid": sizes[0], "test": sizes[0] + sizes[1]}[split]
-    return KnownFacts(first_triples(store.adjacency(known=True), before))
+    return first_triples(store.adjacency(known=True), before)
 
 
 def measure_items(
@@ -69,7 +69,7 @@ def measure_items(
 ) -> dict[str, float]:
     """Metrics of the lists for the users of a split."""
     recommender = Recommender(
-        scores=scores, interest=interest, seen=seen_before(store, split), memory=memory
+        scores=scores, interest=interest, seen=KnownFacts(known_before(store, split)), memory=memory
     )
     sums = evaluate_items(recommender, store.triples(split), cuts)
     return item_metrics(sums, cuts, len(interest.items))

@@ -103,7 +103,7 @@ def test_nobody_gets_what_they_have(command: Command, given: list[str], tmp_path
     "more",
     [
         ["strategy=full_batch"],
-        ["strategy=cluster", "strategy.parts=2"],
+        ["strategy=cluster", "strategy.parts=2", "strategy.per_batch=1"],
         ["strategy=subgraph"],
         ["strategy=neighbor", "strategy.candidates=5", "task.popularity=0.75", "loss=softmax"],
         ["encoder=compgcn", "decoder=distmult", "loss=softmax"],
