@@ -26,6 +26,7 @@ WORKS = (
     "plan",
     "scale",
     "ogb",
+    "recommend",
 )
 
 

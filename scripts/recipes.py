@@ -25,6 +25,11 @@ TWITCH = [
 ]
 FB15K237 = ["data.path={data}/fb15k-237"]
 WN18RR = ["data.path={data}/wn18rr"]
+ML100K = ["data.path={data}/ml-100k/ml-100k.inter.tsv.gz"]
+ML100K_FACTS = [
+    "data.facts={path: {data}/ml-100k/ml-100k.kg.tsv.gz, header: true}",
+    "data.links={path: {data}/ml-100k/ml-100k.link.tsv.gz, header: true}",
+]
 NELL = ["data.path={data}/nell-betae", "evaluation.questions.file={betae}/questions.parquet"]
 EQUAL = [
     "trainer.max_epochs=100",
@@ -72,6 +77,8 @@ ROWS: dict[str, tuple[list[str], range]] = {
     "grail-wn18rr-v1": (["experiment=grail/wn18rr_v1", *grail("wn18rr")], range(3)),
     "grail-fb15k237-v1": (["experiment=grail/fb15k237_v1", *grail("fb237")], range(3)),
     "nell-questions": (["experiment=nell/complex", *NELL], range(1)),
+    "ml100k-lightgcn": (["experiment=ml100k/lightgcn", *ML100K], range(3)),
+    "ml100k-facts": (["experiment=ml100k/lightgcn", *ML100K, *ML100K_FACTS], range(3)),
     "aifb-rgcn": (["experiment=aifb/rgcn", *AIFB], range(10)),
     "cora-gcn": (["experiment=cora/gcn", *CORA], range(10)),
     "cora-sgc": (["experiment=cora/sgc", *CORA], range(10)),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from kgscale.errors import ScoreError
@@ -45,12 +45,14 @@ class Recommender:
         scores: of a model, or of a baseline.
         seen: what users have already.
         memory: bytes of scores kept at a time, with a copy.
+        among: which items are ranked; all without it.
     """
 
     scores: ItemScores
     interest: Interest
     seen: KnownFacts
     memory: int = 1 << 28
+    among: Bool[Tensor, " item"] | None = None
 
     def best(self, user: Ids, k: int, *, known: bool = False) -> TopItems:
         """The best ``k`` items of each user.
@@ -67,6 +69,8 @@ class Recommender:
         if not known:
             row, item = _pairs(self.seen, user, self.interest)
             scores[row, item - items.start] = -torch.inf
+        if self.among is not None:
+            scores[:, ~self.among] = -torch.inf
         score, place = scores.topk(min(k, len(items)), dim=1)
         return TopItems(score, place + items.start)
 
@@ -144,6 +148,14 @@ def popular_items(graph: Adjacency, interest: Interest) -> ItemScores:
         _links(graph, interest)[1] - interest.items.start, minlength=len(interest.items)
     ).float()
     return lambda user: count.expand(len(user), -1).clone()
+
+
+def cold_items(graph: Adjacency, interest: Interest, share: float) -> Bool[Tensor, " item"]:
+    """The share of all items that the fewest users have."""
+    (count,) = popular_items(graph, interest)(torch.tensor([interest.users.start]))
+    found = torch.zeros(len(count), dtype=torch.bool)
+    found[count.argsort(stable=True)[: int(share * len(count))]] = True
+    return found
 
 
 def item_neighbors(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from kgscale.errors import DataError
 from kgscale.graph.adjacency import Adjacency, first_triples
@@ -13,6 +13,7 @@ from kgscale.inference.recommend import (
     ItemScores,
     Recommender,
     TopItems,
+    cold_items,
     evaluate_items,
     item_metrics,
 )
@@ -21,6 +22,8 @@ from kgscale.tasks.settings import TaskSettings
 from kgscale.types import Ids
 
 Columns = dict[str, list[Any]]
+COLD: Final = 0.1
+"""Share of items that are called cold."""
 
 
 def interest_of(
@@ -73,6 +76,35 @@ def measure_items(
     )
     sums = evaluate_items(recommender, store.triples(split), cuts)
     return item_metrics(sums, cuts, len(interest.items))
+
+
+def measure_cold_items(
+    store: GraphStore,
+    split: str,
+    scores: ItemScores,
+    interest: Interest,
+    cuts: Sequence[int],
+    *,
+    memory: int,
+) -> dict[str, Any]:
+    """Metrics of the links of a split to the tenth of all items that the fewest users of train
+    have: ranked among all items, and among these alone."""
+    cold = cold_items(store.adjacency(), interest, COLD)
+    held = store.triples(split)
+    held = held[held[:, 1] == interest.relation]
+    held = held[cold[held[:, 2] - interest.items.start]]
+    found: dict[str, Any] = {"items": int(cold.sum()), "links": len(held)}
+    for name, among in (("among_all", None), ("among_cold", cold)):
+        recommender = Recommender(
+            scores=scores,
+            interest=interest,
+            seen=KnownFacts(known_before(store, split)),
+            memory=memory,
+            among=among,
+        )
+        number = len(interest.items) if among is None else int(cold.sum())
+        found[name] = item_metrics(evaluate_items(recommender, held, cuts), cuts, number)
+    return found
 
 
 def recommender_of(

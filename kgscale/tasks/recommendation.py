@@ -23,6 +23,7 @@ from kgscale.tasks.items import (
     interest_of,
     joined,
     known_before,
+    measure_cold_items,
     measure_items,
     recommender_of,
 )
@@ -99,6 +100,13 @@ class RecommendationTraining(LinkTraining):
                 self.directory / f"evaluation-{split}.json",
                 show.items_evaluation_content(split, found),
             )
+        with show.busy(self.console, "ranking the items of few users"):
+            metrics["cold_items"] = {
+                split: measure_cold_items(
+                    self.store, split, self.scores, interest, self.cuts, memory=memory
+                )
+                for split in splits
+            }
         baselines: dict[str, Any] = {"split": splits[-1]}
         for name, baseline in BASELINES.items():
             with show.busy(self.console, f"ranking by {name}"):
@@ -126,6 +134,8 @@ class RecommendationTraining(LinkTraining):
 
     def tell(self, results: Mapping[str, Any]) -> None:
         self.console.print(show.items_outcome(results, self.cuts))
+        for split, found in results["metrics"].get("cold_items", {}).items():
+            show.sentence(self.console, show.cold_items(split, found, self.cuts[-1]))
         self.tell_strategy(results)
         if self.columns is not None:
             self.console.print(show.items(self.columns, "Recommended"))

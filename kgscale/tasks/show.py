@@ -182,6 +182,18 @@ def items_outcome(results: Mapping[str, Any], cuts: Sequence[int]) -> Table:
     return table
 
 
+def cold_items(split: str, found: Mapping[str, Any], cut: int) -> str:
+    """How well the items of few users are found."""
+    told = ", ".join(
+        f"{found[part].get(f'recall@{cut}', 0.0):.4f} {words}"
+        for part, words in (("among_all", "among all items"), ("among_cold", "among these"))
+    )
+    return (
+        f"{split}: {found['links']:,} links to the {found['items']:,} items that the fewest users"
+        f" have: Recall@{cut} {told}"
+    )
+
+
 def items_evaluation_content(split: str, found: Mapping[str, float]) -> dict[str, Any]:
     """What ``evaluation-<split>.json`` holds of recommendation."""
     return {"split": split, "task": "recommendation", "overall": dict(found)}

@@ -68,6 +68,9 @@ def test_from_rows_to_lists(command: Command, given: list[str], tmp_path: Path) 
     results = json.loads((run / "results.json").read_text())
     assert results["monitor"] == "ndcg@10"
     assert results["metrics"]["test"]["users"] == USERS
+    cold = results["metrics"]["cold_items"]["test"]
+    assert cold["items"] == ITEMS // 10
+    assert "items that the fewest users have" in out
     assert set(results["metrics"]["baseline"]) == {"split", "popularity", "item-kNN"}
     code, out, error = command("evaluate", f"run={run}", "split=test")
     assert (code, error) == (0, "")

@@ -9,6 +9,7 @@ from kgscale.errors import ScoreError
 from kgscale.graph.known import KnownFacts
 from kgscale.inference.recommend import (
     Recommender,
+    cold_items,
     evaluate_items,
     item_metrics,
     item_neighbors,
@@ -72,6 +73,18 @@ def test_popularity() -> None:
     scores = popular_items(GRAPH, INTEREST)(torch.tensor([0, 3]))
     count = [float(sum(i == item for _, item in liked(GRAPH))) for i in ITEMS]
     assert scores.tolist() == [count, count]
+
+
+def test_items_of_few_users() -> None:
+    cold = cold_items(GRAPH, INTEREST, 0.34)
+    count = popular_items(GRAPH, INTEREST)(torch.tensor([0]))[0]
+    assert int(cold.sum()) == 3
+    assert count[cold].max() <= count[~cold].min()
+    some = recommender()
+    few = Recommender(scores=some.scores, interest=INTEREST, seen=some.seen, among=cold)
+    found = few.best(torch.arange(6), 9)
+    listed = found.item[found.score.isfinite()] - ITEMS[0]
+    assert cold[listed].all()
 
 
 @pytest.mark.parametrize("neighbors", [2, 100])
