@@ -81,7 +81,7 @@ def tune(arguments: Sequence[str]) -> int:
     console = show.console()
     if wanted.study is not None:
         directory = Path(wanted.study).expanduser()
-        given = _continued(directory, arguments)
+        given = continued(directory, arguments)
         composed = compose.settings(given, name="tune")
         wanted = from_settings("tune", TuneSettings, composed["tune"])
         return _search(Search(_runs(given), wanted, directory, console), given, composed["trials"])
@@ -112,7 +112,7 @@ def _search(search: Search, arguments: Sequence[str], trials: int) -> int:
     return 0
 
 
-def _continued(directory: Path, arguments: Sequence[str]) -> list[str]:
+def continued(directory: Path, arguments: Sequence[str]) -> list[str]:
     """The arguments that a study began with, and those that may change."""
     try:
         began: list[str] = json.loads((directory / ARGUMENTS).read_text(encoding="utf-8"))

@@ -23,17 +23,22 @@ def loggers(directory: Path, updates: int | None) -> list[Logger]:
         updates: that a training which goes on has behind it: what was written of later ones, by
             steps that are done again, is dropped. None for one that begins.
     """
-    earlier = [] if updates is None else _earlier(directory / _TABLE, updates)
+    before = [] if updates is None else earlier(directory / _TABLE, updates)
     table = CSVLogger(directory, name="", version="")
-    if earlier:
+    if before:
         # A logger that begins deletes the file that it finds, so it is told what was in it.
         experiment: Any = table.experiment
-        experiment.metrics = earlier
+        experiment.metrics = before
     purge = None if updates is None else updates + 1
     return [table, TensorBoardLogger(directory, name="", version="tensorboard", purge_step=purge)]
 
 
-def _earlier(path: Path, updates: int) -> list[dict[str, Any]]:
+def earlier(path: Path, updates: int) -> list[dict[str, Any]]:
+    """Rows of a table that were written before so many updates.
+
+    Raises:
+        DataError: a file that is no such table.
+    """
     if not path.is_file():
         return []
     try:

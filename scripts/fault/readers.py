@@ -20,20 +20,26 @@ import torch
 
 from fault.child import must, run, settings, the_run
 from kgscale.cli.resume import resumed
+from kgscale.cli.study import continued
 from kgscale.data import hpo
 from kgscale.data.audit import Audit
 from kgscale.data.features import FeatureFile
+from kgscale.data.interactions import Interactions
 from kgscale.data.labels import LabelFile
 from kgscale.data.node_labels import NodeLabelFiles
 from kgscale.data.ogb.download import Download
 from kgscale.data.ogb.numbers import all_integers, map_floats, read_rows, read_texts
 from kgscale.data.ogb.torch_file import read_torch_file
+from kgscale.data.question_file import read_questions
 from kgscale.data.rdf import RdfFiles
 from kgscale.data.source import Facts
 from kgscale.data.triples import TripleFiles
 from kgscale.durable import MANIFEST, read_manifest, write_manifest
+from kgscale.inference.queries.language import parse
 from kgscale.models.registry import load_model
+from kgscale.tasks.directory import read_results
 from kgscale.training.checkpoints import load_state
+from kgscale.training.logs import earlier
 from kgscale.training.resume import Saved, newest
 
 ROWS = [("a", "r", "b"), ("b", "s", "c"), ("NA", "r", "null"), ("ö", "r", " y "), ("1", "s", "2")]
@@ -332,8 +338,39 @@ def _runs() -> Iterator[Reader]:
             yield Reader(name, partial(content_of, place, name), resealed(place, load))
 
 
+def _tables_of_runs() -> Iterator[Reader]:
+    likes = b"a\t1\t5\t10\nb\t1\t3\t20\na\t2\t4\t30\nc\t3\t1\t40\n"
+    yield Reader("likes.tsv", lambda: likes, read_interactions, lines=True)
+    asked = b'{"question": "?x : r(a, ?x)", "easy": ["b"], "hard": ["c"]}\n'
+    yield Reader("questions.jsonl", lambda: asked, read_question_file)
+    columns = {"question": ["?x : r(a, ?x)"], "easy": [["b"]], "hard": [["c"]]}
+    yield Reader("questions.parquet", lambda: parquet(columns), read_question_file)
+    table = b"epoch,step,train/loss\n0,9,1.5\n1,19,1.25\n"
+    yield Reader("metrics.csv", lambda: table, lambda path: earlier(path, 100))
+    yield Reader("arguments.json", lambda: b'["data=hpo", "trials=2"]', read_arguments)
+    told = b'{"status": "done", "metrics": {"test": {"mrr": 0.5}}}'
+    yield Reader("results.json", lambda: told, lambda path: read_results(path.parent))
+
+
+def read_interactions(path: Path) -> int:
+    audit = Audit()
+    source = Interactions(path=path, header=False, split=[1, 0, 0], max_rejected=1)
+    with tempfile.TemporaryDirectory() as scratch:
+        list(source.read(audit, Path(scratch)).facts)
+    return counted(audit)
+
+
+def read_question_file(path: Path) -> None:
+    for row in read_questions(path):
+        parse(row.text)
+
+
+def read_arguments(path: Path) -> None:
+    continued(path.parent, [])
+
+
 def content_of(place: str, name: str) -> bytes:
     return (part_of(place) / name).read_bytes()
 
 
-READERS = [*_texts(), *_numbers(), *_runs()]
+READERS = [*_texts(), *_numbers(), *_runs(), *_tables_of_runs()]
