@@ -29,11 +29,13 @@ def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield f"{prefix}{key}", value
 
 
-def check_same(directory: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def check_same(
+    directory: Path, state: Path, before: Mapping[str, Any], now: Mapping[str, Any]
+) -> None:
     """Refuse settings of a run that somebody has changed in its directory.
 
     Args:
-        before: what its state was kept with.
+        before: what its ``state`` was kept with.
 
     Raises:
         DataError: one is another that its steps so far depend on.
@@ -43,7 +45,7 @@ def check_same(directory: Path, before: Mapping[str, Any], now: Mapping[str, Any
         if key not in MAY_CHANGE and old.get(key) != new.get(key):
             raise DataError(
                 f"{directory / CONFIG}: {key} is {new.get(key)!r:.100}, and was"
-                f" {old.get(key)!r:.100} when the run's state was kept: put it back, or train anew"
+                f" {old.get(key)!r:.100} when {state.name} was kept: put it back, or train anew"
             )
 
 

@@ -61,7 +61,7 @@ def train(
             with reopened(resume) as directory:
                 saved = newest(directory)
                 saved.require("fingerprint", "settings", "strategy", "usage")
-                check_same(directory, saved.own["settings"], settings)
+                check_same(directory, saved.path, saved.own["settings"], settings)
                 saved.position.dealt_to(checked.trainer.devices, saved.position.steps)
                 sweep_folder(directory / FOLDER, f"*{SUFFIX}")
                 unfinished(directory)

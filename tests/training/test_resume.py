@@ -18,7 +18,7 @@ from kgscale.training.checkpoints import SafetensorsIO, save_state
 from kgscale.training.data import GraphData
 from kgscale.training.fit import FitResult, TrainerSettings, fit
 from kgscale.training.link import LinkPrediction
-from kgscale.training.logs import _earlier
+from kgscale.training.logs import earlier
 from kgscale.training.resume import FOLDER, Saved, newest
 from tests.training import toys
 
@@ -206,7 +206,7 @@ def test_half_a_row_of_a_killed_process_is_left_out(
     lines = table.read_text().splitlines()
     for torn in (lines[-1][: len(lines[-1]) // 2], "1", ",,", "\x00", lines[-1] + ",9,9"):
         table.write_text("\n".join([*lines, torn]))
-        found = _earlier(table, 10**9)
+        found = earlier(table, 10**9)
         assert [",".join(row.values()) for row in found] == lines[1:]
     run(tmp_path, monkeypatch, resume=True)
     assert "valid/mrr" in table.read_text()
