@@ -19,7 +19,7 @@ from kgscale.inference.predict import Prediction, VectorPredictor, table
 from kgscale.models.decoders import Decoder
 from kgscale.sampling.base import Strategy
 from kgscale.tasks import show
-from kgscale.tasks.assembly import assemble
+from kgscale.tasks.assembly import Assembly, assemble
 from kgscale.tasks.components import build, component
 from kgscale.tasks.directory import write_json, write_predictions
 from kgscale.tasks.parts import GraphParts, some_of
@@ -52,24 +52,12 @@ class LinkTraining(Training):
     def assemble(
         cls, settings: RunSettings, parts: GraphParts
     ) -> tuple[LinkPrediction, Strategy, dict[str, Any]]:
-        kind, arguments = component("decoder", settings.groups["decoder"])
-        decoder = {"name": kind.__name__, **arguments}
-        found = assemble(settings, parts, {"decoder": decoder})
-        loss = dict(settings.groups["loss"] or {})
-        names = [field.name for field in fields(PenaltySettings)]
-        own = {name: loss.pop(name) for name in names if name in loss}
-        penalty = from_settings("loss", PenaltySettings, own)
+        found = assemble(settings, parts, {"decoder": decoder_spec(settings)})
         module = LinkPrediction(
-            model=found.model,
-            loss=build("loss", loss),
-            optimizer=partial(build, "optimizer", settings.groups["optimizer"]),
-            graph=parts.graph,
-            features=found.features,
+            **trained(settings, parts, found),
             known=KnownFacts(parts.known),
             valid=some_of(parts.valid, settings.evaluation.validate_on),
             official=_official(settings, parts),
-            **asdict(penalty),
-            memory=settings.memory,
         )
         return module, found.strategy, found.spec
 
@@ -156,6 +144,28 @@ class LinkTraining(Training):
             )
         self.predictions = tuple(found)
         write_predictions(self.directory, table(self.predictions, self.store))
+
+
+def decoder_spec(settings: RunSettings) -> dict[str, Any]:
+    """Of a model's specification."""
+    kind, arguments = component("decoder", settings.groups["decoder"])
+    return {"name": kind.__name__, **arguments}
+
+
+def trained(settings: RunSettings, parts: GraphParts, found: Assembly) -> dict[str, Any]:
+    """What all modules that train on links take: the model, its loss and penalties, the graph."""
+    loss = dict(settings.groups["loss"] or {})
+    names = [field.name for field in fields(PenaltySettings)]
+    own = {name: loss.pop(name) for name in names if name in loss}
+    return {
+        "model": found.model,
+        "loss": build("loss", loss),
+        "optimizer": partial(build, "optimizer", settings.groups["optimizer"]),
+        "graph": parts.graph,
+        "features": found.features,
+        "memory": settings.memory,
+        **asdict(from_settings("loss", PenaltySettings, own)),
+    }
 
 
 def _official(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,7 +15,6 @@ from kgscale.sampling.base import Strategy
 from kgscale.sampling.interest import InterestQuestions
 from kgscale.tasks import show
 from kgscale.tasks.assembly import assemble
-from kgscale.tasks.components import build, component
 from kgscale.tasks.directory import write_json, write_predictions
 from kgscale.tasks.items import (
     Columns,
@@ -27,10 +25,9 @@ from kgscale.tasks.items import (
     measure_items,
     recommender_of,
 )
-from kgscale.tasks.link_prediction import LinkTraining
+from kgscale.tasks.link_prediction import LinkTraining, decoder_spec, trained
 from kgscale.tasks.parts import GraphParts, some_of
-from kgscale.tasks.schema import from_settings
-from kgscale.tasks.settings import PenaltySettings, RunSettings
+from kgscale.tasks.settings import RunSettings
 from kgscale.training.interest import InterestPrediction
 
 BASELINES = {"popularity": popular_items, "item-kNN": item_neighbors}
@@ -52,29 +49,17 @@ class RecommendationTraining(LinkTraining):
     ) -> tuple[InterestPrediction, Strategy, dict[str, Any]]:
         task = settings.task
         interest = interest_of(task, parts.relations, parts.types)
-        kind, arguments = component("decoder", settings.groups["decoder"])
-        decoder = {"name": kind.__name__, **arguments}
         asked = {"relation": task.relation, "users": task.users, "items": task.items}
         questions = InterestQuestions(parts.graph, interest, popularity=task.popularity)
-        last = {"decoder": decoder, "recommends": asked}
+        last = {"decoder": decoder_spec(settings), "recommends": asked}
         found = assemble(settings, parts, last, questions)
-        loss = dict(settings.groups["loss"] or {})
-        names = [field.name for field in fields(PenaltySettings)]
-        own = {name: loss.pop(name) for name in names if name in loss}
-        penalty = from_settings("loss", PenaltySettings, own)
         valid = parts.valid[parts.valid[:, 1] == interest.relation]
         module = InterestPrediction(
-            model=found.model,
-            loss=build("loss", loss),
-            optimizer=partial(build, "optimizer", settings.groups["optimizer"]),
-            graph=parts.graph,
-            features=found.features,
+            **trained(settings, parts, found),
             known=KnownFacts(parts.graph),
             valid=some_of(valid, settings.evaluation.validate_on),
             interest=interest,
             cuts=task.cuts,
-            **asdict(penalty),
-            memory=settings.memory,
         )
         return module, found.strategy, found.spec
 
