@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -47,22 +48,14 @@ class InterestQuestions:
         popularity: random candidates are drawn in proportion to this power of one plus their
             links; each counts for as many items as it stands for, so that a softmax over them
             estimates the full one (Jean et al. 2015; Yi et al. 2019 on popularity).
-        links: positions among all train links of those that are asked for; all if not given.
     """
 
-    def __init__(
-        self,
-        graph: Adjacency,
-        interest: Interest,
-        *,
-        popularity: float = 0.0,
-        links: Int64[Tensor, " link"] | None = None,
-    ) -> None:
+    def __init__(self, graph: Adjacency, interest: Interest, *, popularity: float = 0.0) -> None:
         self.graph, self.interest, self.popularity = graph, interest, popularity
         edge = (graph.relation.long() == interest.relation).nonzero()[:, 0]
         self._user, self._triple = graph.source[edge].long(), graph.triple[edge].long()
         self._item = torch.searchsorted(graph.indptr.long(), edge, right=True) - 1
-        self._links = torch.arange(len(edge)) if links is None else links
+        self._links = torch.arange(len(edge))
         self._known = KnownFacts(graph)
 
     def __len__(self) -> int:
@@ -155,15 +148,13 @@ class InterestQuestions:
 
     def folds(self, number: int, *, seed: int) -> list[Questions]:
         fold = fold_of(self._triple[self._links], folds=number, seed=seed)
-        return [
-            InterestQuestions(
-                self.graph,
-                self.interest,
-                popularity=self.popularity,
-                links=self._links[fold == mine],
-            )
-            for mine in range(number)
-        ]
+        return [self._only(self._links[fold == mine]) for mine in range(number)]
+
+    def _only(self, links: Int64[Tensor, " link"]) -> InterestQuestions:
+        """Some of the links, in the same arrays."""
+        found = copy(self)
+        found._links = links
+        return found
 
     def visits(self, query_share: float) -> int:
         return max(1, round(1 / query_share))

@@ -11,7 +11,7 @@ from kgscale.data.splits import TRAIN
 from kgscale.sampling.questions import Candidates
 from kgscale.tasks.parts import GraphParts
 from kgscale.tasks.plan.statistics import Bins, GraphStatistics
-from kgscale.tasks.settings import LINK_TASKS
+from kgscale.tasks.settings import LINK_TASKS, TaskSettings
 
 SHORTS: Final = 1 << 15
 """Relations from which on two bytes hold none."""
@@ -167,9 +167,60 @@ class AsksNodes:
         return Folded(self.kept, 0.0)
 
 
-def asks_of(task: str, statistics: GraphStatistics, parts: GraphParts) -> Asks:
+@dataclass(frozen=True, slots=True)
+class AsksInterest:
+    """``(user, relation, ?)`` link by link, among the items."""
+
+    graph: GraphStatistics
+    users: Bins
+    """1 for the bins of users, 0 for others; likewise of items."""
+    items: Bins
+
+    @property
+    def total(self) -> float:
+        """All edges of users, which are links to items unless they have facts of their own."""
+        return max(1.0, float((self.graph.count * self.users * self.graph.degree).sum()))
+
+    def seeds(self, number: float, candidates: Candidates) -> tuple[Bins, AskedSize]:
+        """Answers and users come up in proportion to their degree."""
+        graph = self.graph
+        found = graph.count * self.items
+        if candidates.count is not None and candidates.count < found.sum():
+            found = graph.drawn(graph.degree * self.items, number)
+            found = found + graph.drawn(self.items, float(candidates.count), found)
+        heads = graph.drawn(graph.degree * self.users, number, found)
+        return found + heads, AskedSize(float(heads.sum()), number, float(found.sum()))
+
+    def inside(self, held: Bins, kept: float, query_share: float) -> AskedSize:
+        users = held * self.users
+        answers = float((users * self.graph.degree).sum()) * min(kept, 1.0)
+        answers /= max(1, round(1 / query_share))
+        return AskedSize(min(float(users.sum()), answers), answers, float(held.sum()))
+
+    def query_bytes(self, asked: AskedSize) -> float:
+        """Each user's other items too."""
+        have = self.total / max(1.0, float((self.graph.count * self.users).sum()))
+        return 16 * asked.queries * (1 + have) + 16 * asked.answers + 4 * asked.candidates
+
+    @property
+    def kept(self) -> float:
+        """User, item and triple of a link, its place, and that in an epoch's order."""
+        return 40 * self.total
+
+    def by_folds(self, number: int) -> AsksInterest:
+        return self
+
+    def folded(self, number: int) -> Folded:
+        """Links have one place each, whatever fold they are in."""
+        return Folded(self.kept + 8 * self.total, 3 * self.total)
+
+
+def asks_of(task: TaskSettings, statistics: GraphStatistics, parts: GraphParts) -> Asks:
     """What a task asks of a graph."""
-    if task in LINK_TASKS:
+    if task.name == "recommendation":
+        users, items = (_of_type(name, statistics, parts) for name in (task.users, task.items))
+        return AsksInterest(statistics, users, items)
+    if task.name in LINK_TASKS:
         return AsksLinks(statistics)
     assert parts.labels is not None
     node = (parts.labels.split == TRAIN).nonzero()[:, 0]
@@ -180,3 +231,9 @@ def asks_of(task: str, statistics: GraphStatistics, parts: GraphParts) -> Asks:
     found = np.bincount(place, minlength=len(statistics.count)).astype(np.float64)
     width = 4.0 * len(parts.labels.names) if parts.labels.multi else 8.0
     return AsksNodes(statistics, found * (len(node) / max(1, len(chosen))), width)
+
+
+def _of_type(name: str, statistics: GraphStatistics, parts: GraphParts) -> Bins:
+    """1 for the bins of a storage type."""
+    numbers = [number for number, kind in enumerate(parts.types) if kind["name"] == name]
+    return np.isin(statistics.kind, numbers).astype(np.float64)

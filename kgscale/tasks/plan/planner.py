@@ -56,7 +56,7 @@ class Planner:
         return cls(
             settings=settings,
             graph=graph,
-            asks=asks_of(settings.task.name, graph, parts),
+            asks=asks_of(settings.task, graph, parts),
             model=_model(assemble, settings, parts),
             asked_nodes=_asked_nodes(settings, parts),
             scores=_score_bytes(settings, parts),
@@ -117,6 +117,11 @@ class Planner:
 def _score_bytes(settings: RunSettings, parts: GraphParts) -> float:
     """Of links, of both sides against all entities as far as ``evaluation.memory`` allows; of
     nodes, those of all classes with what metrics make of them."""
+    if settings.task.name == "recommendation":
+        items = float(
+            sum(k["stop"] - k["start"] for k in parts.types if k["name"] == settings.task.items)
+        )
+        return min(float(settings.memory), 2.0 * FLOAT * len(parts.valid) * items)
     if settings.task.name in LINK_TASKS:
         return min(float(settings.memory), 2.0 * FLOAT * len(parts.valid) * parts.num_entities)
     assert parts.labels is not None
