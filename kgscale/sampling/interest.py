@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from kgscale.batch import LinkQueries
@@ -24,6 +25,7 @@ from kgscale.sampling.questions import (
     Questions,
     Share,
     link_queries,
+    others,
     uniform,
 )
 
@@ -89,14 +91,14 @@ class InterestQuestions:
         def query(place: Positions) -> LinkQueries:
             return LinkQueries(
                 head=place(head),
-                relation=torch.full_like(head, self.interest.relation),
+                relation=relation[: len(head)],
                 num_candidates=candidate_id.shape[0],
                 answer_query=row,
                 answer=place(answer),
                 candidate_weight=weight,
                 step_queries=max(1, len(torch.unique(user))),
                 step_answers=max(1, len(step)),
-                known=self._others(head, row, answer, candidate_id),
+                known=others(self._known, head, relation[: len(head)], row, answer, candidate_id),
             )
 
         seeds = torch.cat([candidate_id, head[~torch.isin(head, candidate_id)]])
@@ -114,37 +116,23 @@ class InterestQuestions:
         if count >= len(items):
             return torch.arange(items.start, items.stop), None
         generator = torch.Generator().manual_seed(seed)
-        share = self._shares()
-        drawn = torch.multinomial(share, count, replacement=True, generator=generator)
+        place = torch.rand(count, dtype=torch.float64, generator=generator)
+        drawn = torch.searchsorted(self._ends, place, right=True).clamp(max=len(items) - 1)
         drawn, times = torch.unique(drawn, return_counts=True)
-        stands_for = times / (count * share[drawn]).float()
+        share = self._ends[drawn] - torch.where(drawn > 0, self._ends[drawn - 1], 0.0)
+        stands_for = (times / (count * share)).float()
         answer = torch.unique(answer)
         new = ~torch.isin(drawn + items.start, answer)
         weight = torch.cat([torch.ones(len(answer)), stands_for[new]])
         return torch.cat([answer, drawn[new] + items.start]), weight
 
-    def _shares(self) -> Float[Tensor, " item"]:
-        """The chance of each item to be drawn, of one draw."""
+    @cached_property
+    def _ends(self) -> Float64[Tensor, " item"]:
+        """The chances of the items to be drawn, one after the other."""
         items = self.interest.items
         count = torch.bincount(self._item - items.start, minlength=len(items))
-        chance = (1.0 + count).double().pow(self.popularity)
-        return chance / chance.sum()
-
-    def _others(
-        self,
-        head: Int64[Tensor, " query"],
-        row: Int64[Tensor, " answer"],
-        answer: Int64[Tensor, " answer"],
-        candidate: Int64[Tensor, " candidate"],
-    ) -> Int64[Tensor, "known 2"]:
-        """Places of the users' other items among the candidates."""
-        relation = torch.full_like(head, self.interest.relation)
-        indptr, other = self._known.tails(head, relation)
-        query = torch.arange(len(head)).repeat_interleave(indptr.diff())
-        base = self.graph.indptr.shape[0]
-        is_other = ~torch.isin(query * base + other, row * base + answer)
-        is_other &= torch.isin(other, candidate)
-        return torch.stack([query[is_other], Positions(candidate)(other[is_other])], dim=1)
+        ends = (1.0 + count).double().pow(self.popularity).cumsum(0)
+        return ends / ends[-1]
 
     def folds(self, number: int, *, seed: int) -> list[Questions]:
         fold = fold_of(self._triple[self._links], folds=number, seed=seed)

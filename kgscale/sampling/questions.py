@@ -182,29 +182,13 @@ class LinkQuestions:
                 candidate_weight=weight,
                 step_queries=step.shape[0],
                 step_answers=step_tail.shape[0],
-                known=self._others(head, relation, row, tail, candidate_id),
+                known=None
+                if self.known is None
+                else others(self.known, head, relation, row, tail, candidate_id),
             )
 
         seeds = torch.cat([candidate_id, _new(head, candidate_id)])
         return Asked(seeds, torch.stack([*asked, step_tail], dim=1), triple, query)
-
-    def _others(
-        self,
-        head: Int64[Tensor, " query"],
-        relation: Int64[Tensor, " query"],
-        row: Int64[Tensor, " answer"],
-        tail: Int64[Tensor, " answer"],
-        candidate: Int64[Tensor, " candidate"],
-    ) -> Int64[Tensor, "known 2"] | None:
-        """Places of those known tails among the candidates that are none of the answers."""
-        if self.known is None:
-            return None
-        indptr, other = self.known.tails(head, relation)
-        query = torch.arange(len(head)).repeat_interleave(indptr.diff())
-        base = self.graph.indptr.shape[0]
-        is_other = ~torch.isin(query * base + other, row * base + tail)
-        is_other &= torch.isin(other, candidate)
-        return torch.stack([query[is_other], Positions(candidate)(other[is_other])], dim=1)
 
     def folds(self, number: int, *, seed: int) -> list[Questions]:
         """Each with those answers that are in its fold; together, a copy of the train edges."""
@@ -330,6 +314,23 @@ def uniform(ids: Int[Tensor, " id"], *, seed: int) -> Float64[Tensor, " id"]:
     """A number in [0, 1) for each id, the same wherever the id stands."""
     bits = mix(ids.long() ^ mix(torch.tensor(seed)))
     return ((bits >> 11) & ((1 << 53) - 1)).double() * 2.0**-53
+
+
+def others(
+    known: KnownFacts,
+    head: Int64[Tensor, " query"],
+    relation: Int64[Tensor, " query"],
+    row: Int64[Tensor, " answer"],
+    tail: Int64[Tensor, " answer"],
+    candidate: Int64[Tensor, " candidate"],
+) -> Int64[Tensor, "known 2"]:
+    """Places of those known tails among the candidates that are none of the answers."""
+    indptr, other = known.tails(head, relation)
+    query = torch.arange(len(head)).repeat_interleave(indptr.diff())
+    base = known.adjacency.indptr.shape[0]
+    is_other = ~torch.isin(query * base + other, row * base + tail)
+    is_other &= torch.isin(other, candidate)
+    return torch.stack([query[is_other], Positions(candidate)(other[is_other])], dim=1)
 
 
 def _new(ids: Int64[Tensor, " id"], known: Int64[Tensor, " known"]) -> Int64[Tensor, " new"]:
