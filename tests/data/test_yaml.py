@@ -11,6 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from kgscale.data.hpo import HumanPhenotypeOntology
+from kgscale.data.interactions import Interactions
 from kgscale.data.ogb.benchmarks import BENCHMARKS
 from kgscale.data.ogb.source import OgbDataSet
 from kgscale.data.rdf import RdfFiles
@@ -20,6 +21,7 @@ from kgscale.data.triples import TripleFiles
 
 FILES = {
     "hpo": HumanPhenotypeOntology,
+    "interactions": Interactions,
     "rdf": RdfFiles,
     "synthetic": SyntheticGraph,
     "triples": TripleFiles,
