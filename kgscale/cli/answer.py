@@ -196,7 +196,7 @@ def evaluate(settings: Mapping[str, Any]) -> int:
 
 def _evaluate_questions(run: Run, asked: EvaluateSettings, console: Console) -> int:
     if not isinstance(run, LinkRun):
-        raise ConfigError(f"questions need a run that predicts links, and {asked.run} tells labels")
+        raise ConfigError(f"questions need a run that predicts links, and {asked.run} is none")
     how = QuestionSettings(
         file=asked.questions, count=asked.count, width=asked.width, negation=asked.negation
     )

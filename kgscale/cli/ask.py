@@ -43,7 +43,7 @@ def ask(settings: Mapping[str, Any]) -> int:
     how = QuestionSettings(width=asked.width, negation=asked.negation)
     run, console = opened(asked.run, asked.memory), show.console()
     if not isinstance(run, LinkRun):
-        raise ConfigError(f"ask needs a run that predicts links, and {asked.run} tells labels")
+        raise ConfigError(f"ask needs a run that predicts links, and {asked.run} is none")
     directory = answers_directory(run, asked.output)
     assert asked.question is not None
     columns, known = run.ask(asked.question, k=asked.k, known=asked.known, how=how)

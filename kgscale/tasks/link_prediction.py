@@ -92,6 +92,8 @@ class LinkTraining(Training):
             file = self.directory / f"evaluation-{split}.json"
             write_json(file, show.evaluation_content(split, report, relations))
         self.measure_officially(metrics)
+        if not splits:
+            return
         with show.busy(self.console, "ranking by popularity"):
             popularity = popularity_ranker(
                 self.store.adjacency(),

@@ -85,6 +85,8 @@ class RecommendationTraining(LinkTraining):
                 self.directory / f"evaluation-{split}.json",
                 show.items_evaluation_content(split, found),
             )
+        if not splits:
+            return
         with show.busy(self.console, "ranking the items of few users"):
             metrics["cold_items"] = {
                 split: measure_cold_items(

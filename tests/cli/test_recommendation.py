@@ -125,6 +125,13 @@ def test_strategies_encoders_and_losses(
     assert (code, error) == (0, "")
 
 
+def test_users_with_few_items(command: Command, tmp_path: Path) -> None:
+    """Nothing is held out, and there is nothing to measure."""
+    (tmp_path / "few.tsv").write_text("a\t1\nb\t2\nc\t1\nd\t3\n")
+    code, _, error = command(*SMALL, f"data.path={tmp_path / 'few.tsv'}", f"root={tmp_path}")
+    assert (code, error) == (0, "")
+
+
 def test_facts_about_items(command: Command, data: Path, given: list[str], tmp_path: Path) -> None:
     code, _, error = command(*given, f"data.facts={data / 'facts.tsv'}")
     assert (code, error) == (0, "")

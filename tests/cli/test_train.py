@@ -405,3 +405,12 @@ def test_two_runs_in_a_second_have_two_directories(tmp_path: Path) -> None:
     begin = time.monotonic()
     made = {make_directory(tmp_path, "task") for _ in range(3)}
     assert len(made) == 3 or time.monotonic() - begin > 1
+
+
+def test_nothing_is_held_out(command: Command, data: Path, tmp_path: Path) -> None:
+    """All triples are to learn from: there is nothing to measure, and answers all the same."""
+    file, runs = data / "train.tsv", tmp_path / "runs"
+    own = ("data=triples", f"data.path={file}", "data.split=[1,0,0]", f"root={runs}")
+    code, out, error = command(*own, *SMALL)
+    assert (code, error) == (0, "")
+    assert "New facts" in out
