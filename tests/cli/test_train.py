@@ -328,7 +328,7 @@ def test_every_experiment_takes_a_step(
 ) -> None:
     reproduce = script("reproduce")
     rows = [overrides for overrides, _ in reproduce.ROWS.values()]
-    (row,) = (overrides for overrides in rows if f"experiment={name}" in overrides)
+    row, *_ = (overrides for overrides in rows if f"experiment={name}" in overrides)
     row = [text for text in row if not text.startswith(("evaluation.rest", "evaluation.blend"))]
     folder = ""
     if len(row) > 1:
