@@ -264,10 +264,13 @@ def _parts(file: DataFile, table: pq.ParquetFile, columns: list[str]) -> Iterato
             most = max(_longest(repeating, group, texts), size // max(1, rows), 1)
             fits = max(1, min(ROWS, TEXT // most))
             for batch in table.iter_batches(fits, row_groups=[group], columns=columns):
+                rows -= len(batch)
                 found = [text_column(batch.column(column), file, column) for column in columns]
                 made += sum(column.nbytes for column in found)
                 check_growth(str(file.path), packed, made)
                 yield found
+            if rows:
+                raise DataError(f"{file.path} is damaged: row group {group} lacks {rows} rows")
 
 
 def _written(table: pq.ParquetFile, group: int, columns: list[str]) -> int:
@@ -284,10 +287,11 @@ def _longest(repeating: pq.ParquetFile, group: int, texts: list[str]) -> int:
     """
     if not texts or not repeating.metadata.row_group(group).num_rows:
         return 0
-    first = next(repeating.iter_batches(1, row_groups=[group], columns=texts))
+    first = next(repeating.iter_batches(1, row_groups=[group], columns=texts), None)
+    # A damaged file may promise rows that it has not.
     lengths = [
         pc.max(pc.binary_length(one.dictionary)).as_py() or 0
-        for one in first.columns
+        for one in (first.columns if first is not None else ())
         if pa.types.is_dictionary(one.type)
     ]
     return max(lengths, default=0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import os
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +217,23 @@ def _not_parquet(root: Path) -> Path:
     return write(root / "x.parquet", b"a\tr\tb\n")
 
 
+SHORT_COLUMN = (
+    "c-oDV&rcIU6vyA}mJP0rDGf83(T&-IOgI2qA`LOs<ZXe5uxQ(ac;Qmkrl?5kwn#J{J$UfoAK}R(hsHbqfqw*lhx2"
+    "AjX;ThPHuHY$_kH%w%WNH+C7$DDz8Q0$LlNLXfdN2^&21ey#(9afUk)i*;=l#JzhaaH?r|?D!?JTZl&rL{U|!!{C"
+    "aKR{_xlbQ=pvV~F$DD=QGH5V-$067OhH&*veYu}gc*amMN?YgFRt5qXxlnsbM+)=oYS+D6W7@Ab4dC1TRO{;M!H6"
+    "ETX!nn0O|FU<MxLZ_kib@9LbKCAP$Twi_)oRFp7k)0#(rv@Vwdpub@mBcZ4r~G4Y$}Lp?t=7PUen;0~CrU`$2aQ="
+    "Zb`8<Ykfj3KFod==lAzGC`<P0nQ&;!i*(IvH5V1rvXm{^{zWGc$-;)Z!Q={<^}~^Ww?{705g`o3CC!%SI%BIFD&<"
+    "BCQ5yYY*`pqYmyMcCgy9xhO*1C#Q<IYZEsXvscl3^5QY7`jpVNwrP_GH+meqZ|oP}ku>=qeM0^0f1#!u7&WM$n#t"
+    "nUNU?pbZXDS2)TWL$a%=Wb+Z0UjpMwm0t@Ptrd$5}HdaJE8?Vg99+G+o7_cUBDuRU2SsfxKR*#lj3_3GwN`v>{6m"
+    "Wu"
+)
+"""A Parquet file of five rows whose second column has none, found by fuzzing (zlib, base 85)."""
+
+
+def _short_column(root: Path) -> Path:
+    return write(root / "x.parquet", zlib.decompress(base64.b85decode(SHORT_COLUMN)))
+
+
 def _two_trains(root: Path) -> Path:
     write(root / "train.tsv", text_of(ROWS))
     write(root / "train.csv", text_of(ROWS, ","))
@@ -238,6 +257,7 @@ def _unknown_relation(root: Path) -> Path:
         (_not_gzip, ["x.tsv.gz", "damaged"]),
         (_cut_gzip, ["x.tsv.gz", "damaged"]),
         (_not_parquet, ["x.parquet", "damaged"]),
+        (_short_column, ["x.parquet", "damaged"]),
         (_two_trains, ["train.tsv", "train.csv", "keep one"]),
         (_unknown_relation, ["test.tsv line 2", "'new'", "data.unseen_relation=drop"]),
     ],
