@@ -14,6 +14,7 @@ from kgscale.cli.compose import from_yaml
 from kgscale.errors import ConfigError
 from kgscale.inference.official import LSC, check_evaluator
 from kgscale.tasks import show
+from kgscale.tasks.calibration import Columns, sure
 from kgscale.tasks.directory import (
     CONFIG,
     check_writable,
@@ -21,11 +22,10 @@ from kgscale.tasks.directory import (
     write_pieces,
     write_predictions,
 )
-from kgscale.tasks.items import Columns
 from kgscale.tasks.leaderboard import best_run, fields, run_directories, write_submissions
 from kgscale.tasks.questions import QuestionSettings
 from kgscale.tasks.runs import LinkRun, NodeRun, PathRun, RecommendationRun, Run, open_run
-from kgscale.tasks.schema import MIB, at_least, from_settings, mebibytes
+from kgscale.tasks.schema import MIB, at_least, from_settings, mebibytes, share
 
 EVERYBODY: Final = "*"
 """Asks for the items of all users."""
@@ -43,11 +43,13 @@ class PredictSettings:
     user: str | None
     k: int
     known: bool
+    abstain: float
     output: str | None
     memory: int
 
     def __post_init__(self) -> None:
         at_least("k", self.k, 1)
+        share("abstain", self.abstain)
         mebibytes("memory", self.memory)
 
     def question(self, run: Run) -> dict[str, Any]:
@@ -138,10 +140,16 @@ def predict(settings: Mapping[str, Any]) -> int:
     run = opened(asked.run, asked.memory)
     directory = answers_directory(run, asked.output)
     question, console = asked.question(run), show.console()
+    if asked.abstain and run.calibration is None:
+        raise ConfigError(
+            f"abstain compares probabilities, and {run.directory} has none: leave it out, or train"
+            " again with something to validate on"
+        )
     if isinstance(run, RecommendationRun) and asked.user == EVERYBODY:
-        write_pieces(directory, run.recommend_all(k=asked.k))
+        pieces = (sure(piece, asked.abstain) for piece in run.recommend_all(k=asked.k))
+        write_pieces(directory, pieces)
     else:
-        columns = run.predict(k=asked.k, **question)
+        columns = sure(run.predict(k=asked.k, **question), asked.abstain)
         console.print(_shown(run)(columns, "Answers"))
         write_predictions(directory, columns)
     show.sentence(console, f"written: {directory / 'predictions.tsv'}")

@@ -24,12 +24,19 @@ class KnownFacts:
 
         A reciprocal relation asks for the heads of its relation.
         """
+        indptr, edge = self.edges(head, relation)
+        return indptr, self.adjacency.source[edge].long()
+
+    def edges(
+        self, head: Ids, relation: Ids
+    ) -> tuple[Int64[Tensor, " query_plus_one"], Int64[Tensor, " edge"]]:
+        """The edges of the same, by their places in the adjacency."""
         wanted = inverse(relation, num_relations=self.adjacency.num_relations)
         first, last = self._run(head, wanted), self._run(head, wanted + 1)
         count = last - first
         indptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
-        at = torch.arange(int(indptr[-1])) + (first - indptr[:-1]).repeat_interleave(count)
-        return indptr, self.adjacency.source[at].long()
+        edge = torch.arange(int(indptr[-1])) + (first - indptr[:-1]).repeat_interleave(count)
+        return indptr, edge
 
     def _run(self, head: Ids, relation: Ids) -> Int64[Tensor, " query"]:
         """First in-edge of each head whose relation is not smaller: all bisected in step."""

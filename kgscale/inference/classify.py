@@ -13,7 +13,9 @@ from torch import Tensor
 from kgscale.data.splits import SPLITS
 from kgscale.graph.labels import UNLABELLED, NodeLabels
 from kgscale.graph.store import GraphStore
+from kgscale.inference.calibrate import Listed, class_odds, list_classes, probabilities
 from kgscale.inference.embed import Embedder
+from kgscale.metrics.calibration import Calibration
 from kgscale.metrics.classification import (
     average_precision,
     multi_label_sums,
@@ -86,6 +88,8 @@ class Labeller:
         store: GraphStore,
     ) -> None:
         self.embedder, self.head, self.labels, self.store = embedder, head, labels, store
+        self.calibration: Calibration | None = None
+        """From log odds to probabilities, where there is one."""
         self._split: dict[str, Float[Tensor, "node class"]] = {}
 
     @cached_property
@@ -99,6 +103,7 @@ class Labeller:
         ]
         return torch.cat(ranges)
 
+    @torch.no_grad()
     def logits(self, node: Int64[Tensor, " node"]) -> Float[Tensor, "node class"]:
         parts = logits_of(self.embedder.some(node), self.head)
         return torch.cat([torch.empty(0, len(self.labels.names)), *parts])
@@ -114,8 +119,32 @@ class Labeller:
         return class_metrics(self.of_split(split), self.labels.of(split)[1])
 
     def probabilities(self, node: Int64[Tensor, " node"]) -> Float[Tensor, "node class"]:
-        logits = self.logits(node)
+        return self._scores(self.logits(node))
+
+    def _scores(self, logits: Float[Tensor, "node class"]) -> Float[Tensor, "node class"]:
         return logits.sigmoid() if self.labels.multi else logits.softmax(dim=1)
+
+    def calibrated(self, logits: Float[Tensor, "node class"]) -> Float[Tensor, "node class"]:
+        """Probabilities by the map that was fitted, or as scored where there is none."""
+        if self.calibration is None:
+            return self._scores(logits)
+        odds = logits if self.labels.multi else class_odds(logits)
+        return probabilities(odds, self.calibration, one=not self.labels.multi)
+
+    def listed(self, split: str) -> Listed:
+        return list_classes(self.of_split(split), self.labels.of(split)[1])
+
+    def abstention(self, split: str, least: float) -> dict[str, float]:
+        """What share of a split's entities has a best class of at least this probability, and for
+        what share of them it is right."""
+        logits, label = self.of_split(split), self.labels.of(split)[1]
+        best = self._scores(logits).argmax(dim=1, keepdim=True)
+        answered = self.calibrated(logits).gather(1, best)[:, 0] >= least
+        right = best[:, 0] == label if label.ndim == 1 else label.gather(1, best)[:, 0] > 0.5
+        found = {"least": least, "answered": float(answered.float().mean())}
+        return (
+            {**found, "right": float(right[answered].float().mean())} if answered.any() else found
+        )
 
     def every_answer(self) -> Iterator[dict[str, list[Any]]]:
         """Columns of the best class of every entity that may have one, some rows at a time."""
@@ -125,7 +154,9 @@ class Labeller:
 
     def answers(self, node: Int64[Tensor, " node"], *, k: int = 1) -> dict[str, list[Any]]:
         """Columns of the ``k`` best classes of each entity, best first."""
-        probability, label = self.probabilities(node).topk(min(k, len(self.labels.names)), dim=1)
+        logits = self.logits(node)
+        score, label = self._scores(logits).topk(min(k, len(self.labels.names)), dim=1)
+        probability = self.calibrated(logits).gather(1, label).flatten().tolist()
         entity = node.repeat_interleave(label.shape[1])
         start, stop = self.labels.indptr[node].tolist(), self.labels.indptr[node + 1].tolist()
         names = self.labels.names
@@ -138,8 +169,9 @@ class Labeller:
         return {
             "entity": self.store.entity_keys(entity),
             "label": [names[at] for at in label.flatten().tolist()],
-            "score": probability.flatten().tolist(),
+            "score": score.flatten().tolist(),
             "rank": [rank + 1 for _ in given for rank in each],
+            "probability": probability if self.calibration else [None] * len(probability),
             "given": [" | ".join(labels) for labels in given for _ in each],
             "split": [name for name in split for _ in each],
             "entity_name": self.store.entity_names(entity),

@@ -43,7 +43,7 @@ class Predictor(ABC):
 
     def __init__(self, store: GraphStore, *, memory: int = 1 << 28) -> None:
         self.store = store
-        self._rows = max(1, memory // (3 * 4 * store.num_entities))
+        self.rows = max(1, memory // (3 * 4 * store.num_entities))
         self.facts = KnownFacts(store.adjacency(known=True))
         self._classes = EntityClasses(store)
 
@@ -103,7 +103,7 @@ class Predictor(ABC):
         """
         head, relation = self._sample_pairs(pairs, seed)
         found: list[Prediction] = []
-        for part in torch.split(torch.arange(len(head)), self._rows):
+        for part in torch.split(torch.arange(len(head)), self.rows):
             found += self._best_of(head[part], relation[part])
         found.sort(key=lambda fact: (-fact.score, fact.head, fact.relation, fact.tail))
         taken: Counter[int] = Counter()

@@ -29,7 +29,12 @@ CONFIG: Final = "config.yaml"
 RESULTS: Final = "results.json"
 DONE: Final = "done"
 """Its status when a run has come to its end."""
-_TYPES: Final = {"score": pa.float64(), "rank": pa.int64(), "known": pa.bool_()}
+_TYPES: Final = {
+    "score": pa.float64(),
+    "probability": pa.float64(),
+    "rank": pa.int64(),
+    "known": pa.bool_(),
+}
 
 
 def make_directory(root: Path, task: str) -> Path:

@@ -18,10 +18,11 @@ from kgscale.inference.recommend import (
     item_metrics,
 )
 from kgscale.sampling.interest import Interest
+from kgscale.tasks.calibration import Columns
+from kgscale.tasks.parts import rows_of
 from kgscale.tasks.settings import TaskSettings
 from kgscale.types import Ids
 
-Columns = dict[str, list[Any]]
 COLD: Final = 0.1
 """Share of items that are called cold."""
 
@@ -56,9 +57,7 @@ def interest_of(
 
 def known_before(store: GraphStore, split: str) -> Adjacency:
     """What is known when the links of a split are asked for: all splits before it."""
-    sizes = [store.num_triples[name] for name in ("train", "valid", "test")]
-    before = {"train": 0, "valid": sizes[0], "test": sizes[0] + sizes[1]}[split]
-    return first_triples(store.adjacency(known=True), before)
+    return first_triples(store.adjacency(known=True), rows_of(store, split)[0])
 
 
 def measure_items(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, ClassVar
 
 from kgscale.data.ogb.benchmarks import find_benchmark
 from kgscale.errors import ConfigError
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.store import GraphStore
+from kgscale.inference.calibrate import Listed, list_links
 from kgscale.inference.embed import GraphVectors
 from kgscale.inference.evaluate import RankReport, evaluate, model_ranker
 from kgscale.inference.official import official_links, own_measure
@@ -20,9 +21,10 @@ from kgscale.models.decoders import Decoder
 from kgscale.sampling.base import Strategy
 from kgscale.tasks import show
 from kgscale.tasks.assembly import Assembly, assemble
+from kgscale.tasks.calibration import Columns, sure, with_probability
 from kgscale.tasks.components import build, component
 from kgscale.tasks.directory import write_json, write_predictions
-from kgscale.tasks.parts import GraphParts, some_of
+from kgscale.tasks.parts import GraphParts, rows_of, some_of
 from kgscale.tasks.schema import from_settings
 from kgscale.tasks.settings import PenaltySettings, RunSettings
 from kgscale.tasks.training import Training
@@ -71,14 +73,16 @@ class LinkTraining(Training):
         )
 
     predictions: tuple[Prediction, ...] = ()
+    calibrated_on: ClassVar[int] = 2000
+    """Triples whose questions are asked to fit probabilities."""
 
     def tell(self, results: Mapping[str, Any]) -> None:
         self.console.print(show.outcome(results))
         self.tell_official(results)
+        self.tell_probabilities(results)
         self.tell_strategy(results)
         if self.predictions:
-            found = table(self.predictions, self.store)
-            self.console.print(show.predictions(found, "New facts"))
+            self.console.print(show.predictions(self._columns(), "New facts"))
             wanted = self.settings.predictions
             rule = show.rule(pairs=wanted.pairs, per_relation=wanted.per_relation)
             show.sentence(self.console, rule)
@@ -145,7 +149,21 @@ class LinkTraining(Training):
                 seed=self.settings.seed,
             )
         self.predictions = tuple(found)
-        write_predictions(self.directory, table(self.predictions, self.store))
+        write_predictions(self.directory, self._columns())
+
+    def _columns(self) -> Columns:
+        found = table(self.predictions, self.store)
+        found = with_probability(found, self.calibration, odds=True)
+        return sure(found, self.settings.predictions.abstain)
+
+    def listed(self, split: str) -> Listed:
+        return list_links(
+            self.predictor.probabilities,
+            some_of(self.triples(split), self.calibrated_on),
+            self.predictor.facts,
+            rows_of(self.store, split),
+            rows=self.predictor.rows,
+        )
 
 
 def decoder_spec(settings: RunSettings) -> dict[str, Any]:

@@ -8,12 +8,14 @@ from typing import Any
 
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.store import GraphStore
+from kgscale.inference.calibrate import Listed
 from kgscale.inference.classify import Labeller, class_metrics, majority_logits
 from kgscale.inference.official import official_nodes
 from kgscale.sampling.base import Strategy
 from kgscale.sampling.questions import NodeQuestions
 from kgscale.tasks import show
 from kgscale.tasks.assembly import assemble
+from kgscale.tasks.calibration import sure
 from kgscale.tasks.components import build, component
 from kgscale.tasks.directory import write_json, write_pieces
 from kgscale.tasks.parts import GraphParts
@@ -98,12 +100,25 @@ class NodeTraining(Training):
     def answer(self) -> None:
         if not self.settings.predictions.count:
             return
+        least = self.settings.predictions.abstain
         with show.busy(self.console, "labelling"):
-            write_pieces(self.directory, self.labeller.every_answer())
+            pieces = (sure(piece, least) for piece in self.labeller.every_answer())
+            write_pieces(self.directory, pieces)
+
+    def listed(self, split: str) -> Listed:
+        return self.labeller.listed(split)
+
+    def calibrate(self, metrics: dict[str, Any]) -> None:
+        super().calibrate(metrics)
+        self.labeller.calibration = self.calibration
+        least, split = self.settings.predictions.abstain, self.measured_splits[-1]
+        if least and metrics.get(split):
+            metrics["abstention"] = {"split": split, **self.labeller.abstention(split, least)}
 
     def tell(self, results: Mapping[str, Any]) -> None:
         self.console.print(show.node_outcome(results))
         self.tell_official(results)
+        self.tell_probabilities(results)
         self.tell_strategy(results)
         count = self.settings.predictions.count
         if results["status"] == "done" and count:

@@ -12,6 +12,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from kgscale.batch import Given
+from kgscale.data.splits import SPLITS
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.anchors import AnchorSettings, find_anchors
 from kgscale.graph.asked import Questions
@@ -146,6 +147,12 @@ def some_of(triples: Triples, number: int | None) -> Int64[Tensor, "some 3"]:
         return triples
     generator = torch.Generator().manual_seed(number)
     return triples[torch.randperm(len(triples), generator=generator)[:number]]
+
+
+def rows_of(store: GraphStore, split: str) -> tuple[int, int]:
+    """Where a split begins and ends among all triples."""
+    start = sum(store.num_triples[name] for name in SPLITS[: SPLITS.index(split)])
+    return start, start + store.num_triples[split]
 
 
 def features_of(store: GraphStore, inputs: Mapping[str, Any]) -> Features:

@@ -37,6 +37,7 @@ class PathTraining(LinkTraining):
     """Asks for the tail of every train triple, from either side, in a subgraph of its own."""
 
     module: PathReasoning  # type: ignore[assignment]
+    calibrated_on = 500
 
     @classmethod
     def assemble(  # type: ignore[override]

@@ -10,14 +10,21 @@ import torch
 
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.store import GraphStore
-from kgscale.inference.recommend import ItemScores, item_neighbors, model_scores, popular_items
+from kgscale.inference.calibrate import Listed, list_items
+from kgscale.inference.recommend import (
+    ItemScores,
+    Recommender,
+    item_neighbors,
+    model_scores,
+    popular_items,
+)
 from kgscale.sampling.base import Strategy
 from kgscale.sampling.interest import InterestQuestions
 from kgscale.tasks import show
 from kgscale.tasks.assembly import assemble
+from kgscale.tasks.calibration import Columns, sure, with_probability
 from kgscale.tasks.directory import write_json, write_predictions
 from kgscale.tasks.items import (
-    Columns,
     interest_of,
     joined,
     known_before,
@@ -114,7 +121,8 @@ class RecommendationTraining(LinkTraining):
             users = users[torch.randperm(len(users), generator=generator)[: wanted.count]].sort()[0]
         recommender = recommender_of(self.store, self.scores, interest, self.settings.memory)
         lists = list(recommender.lists(users, wanted.per_relation))
-        self.columns = joined(lists, self.store)
+        found = with_probability(joined(lists, self.store), self.calibration, odds=False)
+        self.columns = sure(found, self.settings.predictions.abstain)
         write_predictions(self.directory, self.columns)
 
     columns: Columns | None = None
@@ -123,9 +131,19 @@ class RecommendationTraining(LinkTraining):
         self.console.print(show.items_outcome(results, self.cuts))
         for split, found in results["metrics"].get("cold_items", {}).items():
             show.sentence(self.console, show.cold_items(split, found, self.cuts[-1]))
+        self.tell_probabilities(results)
         self.tell_strategy(results)
         if self.columns is not None:
             self.console.print(show.items(self.columns, "Recommended"))
+
+    def listed(self, split: str) -> Listed:
+        recommender = Recommender(
+            scores=self.scores,
+            interest=self.module.interest,
+            seen=KnownFacts(known_before(self.store, split)),
+            memory=self.settings.memory,
+        )
+        return list_items(recommender, self.store.triples(split))
 
     def official(self, split: str) -> dict[str, float]:
         return {}

@@ -23,6 +23,7 @@ from kgscale.inference.official import official_links, official_nodes
 from kgscale.inference.paths import PathPredictor, PathRanker, PathScorer, Rest
 from kgscale.inference.predict import Prediction, VectorPredictor, table
 from kgscale.inference.recommend import ItemScores, model_scores
+from kgscale.metrics.calibration import Calibration
 from kgscale.models.encoders.precomputed import MapEncoder
 from kgscale.models.link import LinkModel
 from kgscale.models.node import NodeModel
@@ -30,8 +31,8 @@ from kgscale.models.reasoners import PathReasoner
 from kgscale.models.registry import Model, load_model
 from kgscale.sampling.interest import Interest
 from kgscale.sampling.paths import PathCutter
+from kgscale.tasks.calibration import Columns, read_calibration, with_probability
 from kgscale.tasks.items import (
-    Columns,
     columns_of,
     interest_of,
     joined,
@@ -66,6 +67,11 @@ class Run(ABC):
     @abstractmethod
     def official(self, split: str) -> dict[str, float]:
         """What OGB's Evaluator says of a split; empty where it has no such measure."""
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """From scores to probabilities, as validation had it."""
+        return read_calibration(self.directory)
 
     @property
     def vectors(self) -> GraphVectors:
@@ -130,7 +136,7 @@ class LinkRun(Run):
 
     def columns(self, found: Sequence[Prediction], *, backwards: bool) -> Columns:
         """Of answers, which are heads if it was asked ``backwards``."""
-        return table(found, self.store)
+        return with_probability(table(found, self.store), self.calibration, odds=True)
 
     def evaluate(
         self, split: str = "valid", *, ranker: Ranker | None = None, measure_on: int | None = None
@@ -217,9 +223,14 @@ class RecommendationRun(Run):
         _check_k(k)
         recommender = recommender_of(self.store, self.scores, self.interest, self.memory)
         found = torch.tensor([self._user(user) for user in users])
-        if not known:
-            return joined(list(recommender.lists(found, k)), self.store)
-        return columns_of(found, recommender.best(found, k, known=True), self.store)
+        if known:
+            columns = columns_of(found, recommender.best(found, k, known=True), self.store)
+        else:
+            columns = joined(list(recommender.lists(found, k)), self.store)
+        return self._probable(columns)
+
+    def _probable(self, columns: Columns) -> Columns:
+        return with_probability(columns, self.calibration, odds=False)
 
     def recommend_all(self, *, k: int = 10) -> Iterator[Columns]:
         """The same for everybody, some users at a time."""
@@ -227,7 +238,7 @@ class RecommendationRun(Run):
         recommender = recommender_of(self.store, self.scores, self.interest, self.memory)
         users = torch.arange(self.interest.users.start, self.interest.users.stop)
         for user, found in recommender.lists(users, k):
-            yield columns_of(user, found, self.store)
+            yield self._probable(columns_of(user, found, self.store))
 
     def predict(self, *, k: int = 10, **asked: Any) -> Columns:
         """Columns of the ``k`` best items of a ``user``; ``known=True`` keeps those it has."""
@@ -322,7 +333,9 @@ class NodeRun(Run):
     def labeller(self) -> Labeller:
         labels = self.store.labels()
         assert labels is not None
-        return Labeller(self.embedder, self.model.head, labels, self.store)
+        found = Labeller(self.embedder, self.model.head, labels, self.store)
+        found.calibration = self.calibration
+        return found
 
     def predict(self, *, k: int = 10, **asked: Any) -> Columns:
         """Columns of the ``k`` best classes of an ``entity``, by key or by name."""

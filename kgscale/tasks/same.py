@@ -13,9 +13,10 @@ MAY_CHANGE: Final = (
     *(f"trainer.{name}" for name in ("max_epochs", "max_seconds", "patience")),
     *(f"trainer.{name}" for name in ("accelerator", "devices", "threads", "workers", "ahead")),
     *(f"trainer.{name}" for name in ("memory", "save_minutes", "save_steps")),
-    *(f"evaluation.{name}" for name in ("test", "measure_on", "rest", "blend", "memory")),
+    *(f"evaluation.{name}" for name in ("test", "measure_on", "rest", "blend", "calibrate")),
+    "evaluation.memory",
     *(f"evaluation.questions.{name}" for name in ("file", "count", "width", "negation")),
-    *(f"predictions.{name}" for name in ("count", "per_relation", "pairs")),
+    *(f"predictions.{name}" for name in ("count", "per_relation", "pairs", "abstain")),
 )
 """Limits, hardware, and what comes after training: nothing that a step so far depends on."""
 

@@ -76,6 +76,11 @@ def at_least(name: str, value: int, least: int) -> None:
         raise ConfigError(f"{name} needs an int of at least {least}, got {value}")
 
 
+def share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{name} is a share from 0 to 1, got {value}")
+
+
 def fits(value: object, hint: Any) -> bool:
     """Whether a value from YAML can stand where ``hint`` is asked for; unknown hints pass."""
     origin, inner = get_origin(hint), get_args(hint)

@@ -9,11 +9,19 @@ from typing import Any, Final, Literal
 
 from kgscale.errors import ConfigError
 from kgscale.graph.anchors import AnchorSettings
+from kgscale.metrics.calibration import Method
 from kgscale.models.encoders.base import Activation
 from kgscale.models.inputs import Learned
 from kgscale.tasks.components import GROUPS
 from kgscale.tasks.questions import QuestionSettings
-from kgscale.tasks.schema import MIB, at_least, check_arguments, from_settings, mebibytes
+from kgscale.tasks.schema import (
+    MIB,
+    at_least,
+    check_arguments,
+    from_settings,
+    mebibytes,
+    share,
+)
 from kgscale.training.fit import TrainerSettings, size_bytes
 
 Task = Literal[
@@ -83,6 +91,7 @@ class EvaluationSettings:
     choose: Literal["own", "official"] = "own"
     rest: str | None = None
     blend: float = 0.0
+    calibrate: Method = "auto"
     memory: int = 256
     questions: Mapping[str, Any] = field(default_factory=lambda: asdict(QuestionSettings()))
     """Of :class:`QuestionSettings`."""
@@ -133,8 +142,10 @@ class PredictionSettings:
     count: int = 10
     per_relation: int = 2
     pairs: int = 4096
+    abstain: float = 0.0
 
     def __post_init__(self) -> None:
+        share("predictions.abstain", self.abstain)
         at_least("predictions.count", self.count, 0)
         at_least("predictions.per_relation", self.per_relation, 1)
         at_least("predictions.pairs", self.pairs, 1)
@@ -181,6 +192,11 @@ class RunSettings:
         ):
             if given is not None and unused:
                 raise ConfigError(f"evaluation.{name} changes nothing with task={self.task.name}")
+        if self.predictions.abstain and self.evaluation.calibrate == "none":
+            raise ConfigError(
+                "predictions.abstain compares probabilities, and evaluation.calibrate=none fits"
+                " none: leave one of them out"
+            )
         if not self.root:
             raise ConfigError("root is empty: name the directory where run directories go")
 

@@ -219,14 +219,40 @@ def items(columns: Mapping[str, Sequence[Any]], title: str) -> Table:
     table.add_column("user", overflow="fold")
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("item", overflow="fold")
-    table.add_column("score", justify="right", overflow="fold")
+    kind = _likely(columns)
+    table.add_column(kind, justify="right", overflow="fold")
     before = None
     for row, user in enumerate(columns["user"]):
         shown = _named(columns, "user", row) if user != before else ""
         before = user
-        rank, score = str(columns["rank"][row]), f"{columns['score'][row]:.3f}"
+        rank, score = str(columns["rank"][row]), f"{columns[kind][row]:.3f}"
         table.add_row(shown, rank, _named(columns, "item", row), score)
     return table
+
+
+def probabilities(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """How scores became probabilities, and how far off they are."""
+    found = metrics.get("calibration", {})
+    for split in SPLITS:
+        if split in found:
+            off, before = found[split]["ece"], found[split].get("ece_of_scores")
+            told = "" if before is None else f" ({before:.4f} of the scores as they are)"
+            yield (
+                f"{split}: probabilities ({found['method']}, fitted on {found['questions']:,}"
+                f" questions of valid) are off by {off:.4f} in the mean{told}"
+            )
+    if abstains := metrics.get("abstention"):
+        right = f", of which {abstains['right']:.1%} are right" if "right" in abstains else ""
+        yield (
+            f"{abstains['split']}: {abstains['answered']:.1%} of the entities have a label of"
+            f" probability {abstains['least']:g} or more{right}; the others are left out"
+        )
+
+
+def _likely(columns: Mapping[str, Sequence[Any]]) -> str:
+    """The column of probabilities, or of scores where there are none."""
+    known = [value for value in columns.get("probability", ()) if value is not None]
+    return "probability" if known else "score"
 
 
 def official(found: Mapping[str, Any]) -> Iterator[str]:
@@ -318,12 +344,13 @@ def labels(columns: Mapping[str, Sequence[Any]], title: str) -> Table:
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("entity", overflow="fold")
     table.add_column("label", overflow="fold")
-    table.add_column("probability", justify="right", overflow="fold")
+    kind = _likely(columns)
+    table.add_column(kind, justify="right", overflow="fold")
     if mark:
         table.add_column("given", overflow="fold")
     for row in range(len(columns["entity"])):
         cells = [str(row + 1), _named(columns, "entity", row)]
-        cells += [short(columns["label"][row]), f"{columns['score'][row]:.3f}"]
+        cells += [short(columns["label"][row]), f"{columns[kind][row]:.3f}"]
         table.add_row(*cells, *([short(columns["given"][row])] if mark else []))
     return table
 
@@ -382,7 +409,8 @@ def predictions(columns: Mapping[str, Sequence[Any]], title: str) -> Table:
     table.add_column("", justify="right", no_wrap=True)
     for name in ("head", "relation", "tail"):
         table.add_column(name, overflow="fold")
-    table.add_column("probability", justify="right", overflow="fold")
+    kind = _likely(columns)
+    table.add_column(kind, justify="right", overflow="fold")
     if mark:
         table.add_column("known")
     if "path" in columns:
@@ -390,7 +418,7 @@ def predictions(columns: Mapping[str, Sequence[Any]], title: str) -> Table:
     for row in range(len(columns["head"])):
         cells = [str(columns["rank"][row])]
         cells += [_named(columns, kind, row) for kind in ("head", "relation", "tail")]
-        cells.append(f"{columns['score'][row]:.3f}")
+        cells.append(f"{columns[kind][row]:.3f}")
         cells += ["yes" if columns["known"][row] else "new"] if mark else []
         cells += [short(columns["path"][row])] if "path" in columns else []
         table.add_row(*cells)

@@ -18,11 +18,14 @@ from kgscale.data.source import Fetched, Source
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.propagate import Propagation, propagate
 from kgscale.graph.store import GraphStore, prepare
+from kgscale.inference.calibrate import Listed
 from kgscale.inference.embed import Features
 from kgscale.inference.official import check_evaluator
+from kgscale.metrics.calibration import Calibration
 from kgscale.models.registry import save_model
 from kgscale.sampling.base import Strategy
 from kgscale.tasks import show
+from kgscale.tasks.calibration import calibrate
 from kgscale.tasks.components import build, component
 from kgscale.tasks.directory import DONE, RESULTS, hardware, revision, versions, write_json
 from kgscale.tasks.parts import GraphParts
@@ -235,6 +238,7 @@ class Training(ABC):
         try:
             if fitted.interrupted is None:
                 self.measure(metrics)
+                self.calibrate(metrics)
                 self.answer()
                 done = True
         finally:
@@ -243,6 +247,23 @@ class Training(ABC):
             write_json(self.directory / RESULTS, results)
         self.tell(results)
         show.sentence(self.console, f"run directory: {self.directory}")
+
+    calibration: Calibration | None = None
+    """From scores to probabilities, once there is one."""
+
+    @abstractmethod
+    def listed(self, split: str) -> Listed:
+        """Answers to a split's questions, by which scores become probabilities."""
+
+    def calibrate(self, metrics: dict[str, Any]) -> None:
+        """Fit probabilities on validation, where there is any."""
+        method, splits = self.settings.evaluation.calibrate, self.measured_splits
+        if method == "none" or not metrics.get("valid"):
+            return
+        with show.busy(self.console, "fitting probabilities"):
+            self.calibration, found = calibrate(self.listed, splits, method, self.directory)
+        if found:
+            metrics["calibration"] = found
 
     def _prepared_seconds(self) -> float:
         """Of processor time, what parts and maps took when they were made."""
@@ -271,6 +292,16 @@ class Training(ABC):
         found = results["metrics"].get("official")
         for line in show.official(found) if found else ():
             show.sentence(self.console, line)
+
+    def tell_probabilities(self, results: Mapping[str, Any]) -> None:
+        for line in show.probabilities(results["metrics"]):
+            show.sentence(self.console, line)
+        if results["status"] == DONE and self.settings.predictions.abstain and not self.calibration:
+            show.sentence(
+                self.console,
+                "note: validation has no answers to fit probabilities on, so that"
+                " predictions.abstain leaves none out",
+            )
 
     @property
     def measured_splits(self) -> list[str]:

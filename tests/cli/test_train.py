@@ -37,6 +37,7 @@ def test_a_run_directory_is_complete(trained: Path) -> None:
     # Other tests may have asked this run by now, which leaves answers and evaluations.
     names -= {"answers", "evaluation-train.json", "questions-valid.json"}
     assert names == {
+        "calibration.json",
         "checkpoints",
         "config.yaml",
         "evaluation-test.json",
@@ -45,13 +46,14 @@ def test_a_run_directory_is_complete(trained: Path) -> None:
         "model",
         "predictions.parquet",
         "predictions.tsv",
+        "reliability.png",
         "results.json",
         "tensorboard",
     }
     results = json.loads((trained / "results.json").read_text())
     assert results["schema"] == 1
     assert results["task"] == "link_prediction"
-    assert set(results["metrics"]) == {"valid", "test", "baseline"}
+    assert set(results["metrics"]) == {"valid", "test", "baseline", "calibration"}
     assert set(results["seconds"]) >= {"ingest", "train", "evaluate", "total", "cpu"}
     assert {"fingerprint", "name", "triples"} == set(results["data"])
     for key in ("strategy", "seed", "protocol", "peak_memory_bytes", "parameters", "versions"):
