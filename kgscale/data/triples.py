@@ -63,6 +63,7 @@ class TripleFiles:
         label_split: Sequence[float | int] = (0.6, 0.2, 0.2),
         unknown_label: str = "error",
         rare_label: str = "error",
+        label_numbers: bool = False,
         features: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None = None,
         split: Sequence[float | int] = (0.9, 0.05, 0.05),
         seed: int = 0,
@@ -95,7 +96,8 @@ class TripleFiles:
             seed=seed,
             drop_unknown=_drop(unknown_label, "unknown_label"),
             drop_rare=_drop(rare_label, "rare_label"),
-            entities=self.labels is None,
+            entities=self.labels is None and not label_numbers,
+            numbers=label_numbers,
         )
         self.max_rejected = max_rejected
         self.drop_unseen = _drop(unseen_relation, "unseen_relation")
@@ -148,6 +150,8 @@ class TripleFiles:
             more["relation"] = self.relation
         if self._has_labels:
             more["label_rule"] = asdict(self.label_rule)
+            if not self.label_rule.numbers:
+                del more["label_rule"]["numbers"]
         if self.withheld:
             more["label_relation"] = list(self.withheld)
         return {

@@ -110,7 +110,13 @@ def _describe(
     if reading.label_rule is not None:
         audit.tell("numbering the labels")
         shop.labels.resolve(reading.label_rule)
-        counts["labels"] = write_labels(directory, shop.labels, shop.entities.size, content)
+        counts["labels"] = write_labels(
+            directory,
+            shop.labels,
+            shop.entities.size,
+            content,
+            numbers=reading.label_rule.numbers,
+        )
     if reading.features:
         audit.tell("writing the features")
         counts["features"] = write_features(directory, reading.features, types, shop, content)

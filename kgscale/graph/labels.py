@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,11 @@ class NodeLabels:
     """0 train, 1 valid, 2 test; 255 where there is no label."""
     names: list[str]
 
+    def numbers(self, split: str) -> tuple[Tensor, Tensor]:
+        """Entities of a split, ascending, and the number of each, where labels are numbers."""
+        node, label = self.of(split)
+        return node, torch.tensor([float(name) for name in self.names], dtype=torch.float64)[label]
+
     @property
     def multi(self) -> bool:
         """Whether some entity has several labels, or is in a split with none."""
@@ -68,7 +74,12 @@ class NodeLabels:
 
 
 def write_labels(
-    directory: Path, table: NodeLabelTable, num_entities: int, content: ContentHash
+    directory: Path,
+    table: NodeLabelTable,
+    num_entities: int,
+    content: ContentHash,
+    *,
+    numbers: bool,
 ) -> dict[str, Any]:
     """Write the files of ``NodeLabels``; returns what the manifest tells about them."""
     degree = np.zeros(num_entities + 1, np.int64)
@@ -94,13 +105,22 @@ def write_labels(
     content.add_text("label/name", names)
     content.add("label/indptr", indptr)
     content.add("label/split", split)
+    classes = dict(zip(table.names, map(_by_split, counts), strict=True))
     return {
         "entities": _by_split(np.bincount(split, minlength=len(SPLITS))[: len(SPLITS)]),
-        "classes": dict(zip(table.names, map(_by_split, counts), strict=True)),
+        **({"numbers": _spread(table.names, counts.sum(axis=1))} if numbers else {}),
+        "classes": {} if numbers else classes,
         "several_per_entity": several,
-        "unseen_in_train": int((counts[:, TRAIN] == 0).sum()),
+        "unseen_in_train": 0 if numbers else int((counts[:, TRAIN] == 0).sum()),
         "left_out": asdict(table.left_out),
     }
+
+
+def _spread(names: Sequence[str], counts: NDArray[np.int64]) -> dict[str, float]:
+    """The least, the middle and the largest of numbers that ascend."""
+    middle = int(np.searchsorted(counts.cumsum(), (counts.sum() + 1) // 2))
+    places = {"least": 0, "median": middle, "largest": len(names) - 1}
+    return {name: float(names[at]) for name, at in places.items()}
 
 
 def _by_split(counts: NDArray[np.int64]) -> dict[str, int]:

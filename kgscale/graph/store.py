@@ -154,6 +154,11 @@ class GraphStore:
         """What node classification asks for, if the source has it."""
         return NodeLabels.open(self.path) if "labels" in self.manifest["counts"] else None
 
+    @property
+    def has_numbers(self) -> bool:
+        """Whether labels are numbers."""
+        return "numbers" in self.manifest["counts"].get("labels", {})
+
     def features(self) -> dict[int, Float[Tensor, "_ _"]]:
         """A row per entity of a storage type, by its place in ``types``; not all have any."""
         told = self.manifest["counts"].get("features", {"matrices": []})

@@ -71,7 +71,11 @@ class Listed:
         return reliability(said[:, : self.shown][there], self.right[:, : self.shown][there])
 
     def held_out(self, method: Method) -> Reliability | None:
-        """Of a map that was fitted on one half of the questions, on the other, both ways."""
+        """Of a map that was fitted on one half of the questions, on the other, both ways.
+
+        Args:
+            method: one that is settled; "auto" could choose another for a half than for all.
+        """
         order = torch.randperm(
             len(self.score), generator=torch.Generator().manual_seed(HALVES)
         ).chunk(2)
@@ -168,13 +172,12 @@ def list_classes(
     logits: Float[Tensor, "node class"],
     label: Int64[Tensor, " node"] | Float[Tensor, "node class"],
 ) -> Listed:
-    """Of entities: of exactly one class each, the surest is measured; of several, all are."""
-    if label.ndim == 2:
-        return Listed(score=logits, right=label > 0.5, shown=logits.shape[1])
-    right = torch.zeros(logits.shape, dtype=torch.bool)
-    right[torch.arange(len(label)), label] = True
-    score, place = class_odds(logits).sort(dim=1, descending=True, stable=True)
-    return Listed(score=score, right=right.gather(1, place), shown=1, one=True)
+    """Of entities with exactly one class each, or several; the surest of each is measured."""
+    one = label.ndim == 1
+    right = torch.nn.functional.one_hot(label, logits.shape[1]) > 0 if one else label > 0.5
+    score = class_odds(logits) if one else logits
+    score, place = score.sort(dim=1, descending=True, stable=True)
+    return Listed(score=score, right=right.gather(1, place), shown=1, one=one)
 
 
 def class_odds(logits: Float[Tensor, "node class"]) -> Float[Tensor, "node class"]:

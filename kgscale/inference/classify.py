@@ -72,6 +72,22 @@ def majority_logits(
     return torch.logit(share, eps=1e-6)[None]
 
 
+def entities_of(labels: NodeLabels, store: GraphStore) -> Int64[Tensor, " entity"]:
+    """All entities of the storage types that have labels."""
+    labelled = labels.indptr.diff() > 0
+    ranges = [
+        torch.arange(kind.start, kind.stop)
+        for kind in store.types
+        if labelled[kind.start : kind.stop].any()
+    ]
+    return torch.cat(ranges)
+
+
+def splits_of(labels: NodeLabels, node: Int64[Tensor, " node"]) -> list[str]:
+    """The split of each, or nothing."""
+    return [(*SPLITS, "")[min(code, len(SPLITS))] for code in labels.split[node].tolist()]
+
+
 class Labeller:
     """Classes of entities by name, each with its probability.
 
@@ -94,14 +110,7 @@ class Labeller:
 
     @cached_property
     def entities(self) -> Int64[Tensor, " entity"]:
-        """All entities of the storage types that have labels."""
-        labelled = self.labels.indptr.diff() > 0
-        ranges = [
-            torch.arange(kind.start, kind.stop)
-            for kind in self.store.types
-            if labelled[kind.start : kind.stop].any()
-        ]
-        return torch.cat(ranges)
+        return entities_of(self.labels, self.store)
 
     @torch.no_grad()
     def logits(self, node: Int64[Tensor, " node"]) -> Float[Tensor, "node class"]:
@@ -164,7 +173,7 @@ class Labeller:
             [names[at] for at in self.labels.label_id[low:high].tolist()]
             for low, high in zip(start, stop, strict=True)
         ]
-        split = [(*SPLITS, "")[min(code, len(SPLITS))] for code in self.labels.split[node].tolist()]
+        split = splits_of(self.labels, node)
         each = range(label.shape[1])
         return {
             "entity": self.store.entity_keys(entity),

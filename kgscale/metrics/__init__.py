@@ -11,6 +11,11 @@ _WORDS: Final = {
     "micro_f1": "micro F1",
     "macro_f1": "macro F1",
     "average_precision": "average precision",
+    "mae": "mean error",
+    "rmse": "RMSE",
+    "r2": "R²",
+    "covered": "in interval",
+    "width": "middle width",
 }
 
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from kgscale.errors import DataError
 
 BINS: Final = 15
-FEW: Final = 1000
-"""Right answers below which a step function is fitted to chance, and two numbers are safer
-(Niculescu-Mizil & Caruana 2005)."""
+FEW: Final = 250
+"""Right (or wrong) answers below which steps are fitted to chance, and two numbers are safer
+(Niculescu-Mizil & Caruana 2005, who saw it below some 1,000 of both kinds)."""
 LEAST: Final = 1e-12
 Method = Literal["auto", "isotonic", "platt", "none"]
 
@@ -30,7 +30,7 @@ class Isotonic:
 
     knots: tuple[float, ...]
     values: tuple[float, ...]
-    method: str = field(default="isotonic", init=False)
+    method: Literal["isotonic"] = field(default="isotonic", init=False)
 
     def __call__(self, score: Float[Tensor, " *shape"]) -> Float[Tensor, " *shape"]:
         found = np.interp(score.double().numpy(), self.knots, self.values)
@@ -62,7 +62,7 @@ class Platt:
 
     slope: float
     intercept: float
-    method: str = field(default="platt", init=False)
+    method: Literal["platt"] = field(default="platt", init=False)
 
     def __call__(self, score: Float[Tensor, " *shape"]) -> Float[Tensor, " *shape"]:
         return (self.slope * score.double() + self.intercept).sigmoid().float()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 
@@ -27,10 +27,11 @@ PICTURE: Final = "reliability.png"
 LARGEST: Final = 1 << 24
 """Bytes of a file that is still read."""
 Columns = dict[str, list[Any]]
+Found = TypeVar("Found")
 
 
 def calibrate(
-    listed: Callable[[str], Listed], splits: Sequence[str], method: Method, directory: Path
+    listed: Callable[[str], Listed | None], splits: Sequence[str], method: Method, directory: Path
 ) -> tuple[Calibration | None, dict[str, Any]]:
     """Fit on validation, and measure: on validation by halves of which each knows only the other,
     on test with what all of validation came to.
@@ -39,14 +40,16 @@ def calibrate(
         The map, none where all answers or none are right, and what is told in the results.
     """
     valid = listed("valid")
-    calibration = valid.fit(method)
-    if calibration is None:
+    calibration = None if valid is None else valid.fit(method)
+    if valid is None or calibration is None:
         return None, {}
     found: dict[str, Any] = {"method": calibration.method, "questions": len(valid.score)}
     curves: dict[str, Reliability] = {}
     for split in splits:
         here = valid if split == "valid" else listed(split)
-        of_map = here.held_out(method) if split == "valid" else here.reliability(calibration)
+        if here is None:
+            continue
+        of_map = here.held_out(calibration.method) if split == "valid" else here.reliability(calibration)
         if of_map is None:
             continue
         curves = {"calibrated": of_map}
@@ -72,6 +75,10 @@ def read_calibration(directory: Path) -> Calibration | None:
     Raises:
         DataError: what is there is something else.
     """
+    return _read(directory, lambda found: from_settings(found["map"]), "map of scores")
+
+
+def _read(directory: Path, part: Callable[[Any], Found], what: str) -> Found | None:
     file = directory / FILE
     if not file.exists():
         return None
@@ -80,13 +87,33 @@ def read_calibration(directory: Path) -> Calibration | None:
             content = opened.read(LARGEST + 1)
         if len(content) > LARGEST:
             raise ValueError("it is too large")
-        found = json.loads(content)
-        return from_settings(found["map"] if isinstance(found, dict) else None)
-    except (OSError, ValueError, KeyError, RecursionError, DataError) as error:
+        return part(json.loads(content))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, DataError) as error:
         raise DataError(
-            f"{file}: no map from scores to probabilities ({type(error).__name__}); remove it, and"
-            " answers are scored as before"
+            f"{file}: no {what} is there ({type(error).__name__}); remove it, and answers come"
+            " without"
         ) from error
+
+
+def write_factor(directory: Path, factor: float | None, coverage: float) -> None:
+    """How far intervals reach, and what share of numbers they should hold."""
+    write_json(directory / FILE, {"schema": 1, "interval": {"of": coverage, "factor": factor}})
+
+
+def read_factor(directory: Path) -> float | None:
+    """How far intervals of a run reach; none if none were fitted.
+
+    Raises:
+        DataError: what is there is something else.
+    """
+
+    def factor(found: Any) -> float | None:
+        given = found["interval"]["factor"]
+        if given is not None and not (type(given) is float and 0 <= given < 1e300):
+            raise ValueError("no number")
+        return given
+
+    return _read(directory, factor, "factor of intervals")
 
 
 def with_probability(
@@ -111,6 +138,15 @@ def sure(columns: Columns, least: float) -> Columns:
     """Rows whose probability is at least so high, and those that have none."""
     rows = [at for at, p in enumerate(columns["probability"]) if p is None or p >= least]
     return {name: [part[at] for at in rows] for name, part in columns.items()} if least else columns
+
+
+def narrow(columns: Columns, widest: float | None) -> Columns:
+    """Rows whose interval is at most so wide."""
+    if widest is None:
+        return columns
+    ends = enumerate(zip(columns["low"], columns["high"], strict=True))
+    rows = [at for at, (low, high) in ends if low is not None and high - low <= widest]
+    return {name: [part[at] for at in rows] for name, part in columns.items()}
 
 
 def draw(curves: Mapping[str, Reliability], split: str, file: Path) -> None:

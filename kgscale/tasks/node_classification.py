@@ -32,17 +32,12 @@ class NodeTraining(Training):
 
     @classmethod
     def check(cls, store: GraphStore) -> None:
-        labels = store.labels()
-        if labels is None:
+        if store.has_numbers:
             raise DataError(
-                f"{store.name} has no labels for task=node_classification; name a file of entities"
-                " and labels with data.labels=FILE, or a relation with data.label_relation=NAME"
+                f"{store.name} has numbers as labels, and task=node_classification tells classes"
+                " apart: set task=node_regression, or data.label_numbers=false"
             )
-        if not (labels.split == 0).any():
-            raise DataError(
-                f"{store.name}: no labelled entity is in train; raise the first of"
-                " data.label_split, or mark some as train in data.labels"
-            )
+        check_labels(store, "node_classification")
 
     @classmethod
     def check_validation(cls, store: GraphStore) -> None:
@@ -129,3 +124,18 @@ class NodeTraining(Training):
             show.sentence(
                 self.console, f"labels of {len(self.labeller.entities):,} entities: {file}"
             )
+
+
+def check_labels(store: GraphStore, task: str) -> None:
+    """Refuse a graph without labels to learn from."""
+    labels = store.labels()
+    if labels is None:
+        raise DataError(
+            f"{store.name} has no labels for task={task}; name a file of entities and labels with"
+            " data.labels=FILE, or a relation with data.label_relation=NAME"
+        )
+    if not (labels.split == 0).any():
+        raise DataError(
+            f"{store.name}: no labelled entity is in train; raise the first of"
+            " data.label_split, or mark some as train in data.labels"
+        )

@@ -93,7 +93,7 @@ class GraphParts:
             indptr=torch.tensor([0, 1, 2]),
             label_id=torch.tensor([0, 1], dtype=torch.int32),
             split=torch.tensor([0, 1], dtype=torch.uint8),
-            names=["a", "b"],
+            names=["0", "1"],
         )
         return cls(
             graph=graph,

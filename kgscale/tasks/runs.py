@@ -19,6 +19,7 @@ from kgscale.inference.classify import Labeller
 from kgscale.inference.embed import Embedder, GraphVectors
 from kgscale.inference.evaluate import Ranker, RankReport, evaluate, model_ranker
 from kgscale.inference.explain_paths import best_paths
+from kgscale.inference.numbers import Estimator, NumberScale
 from kgscale.inference.official import official_links, official_nodes
 from kgscale.inference.paths import PathPredictor, PathRanker, PathScorer, Rest
 from kgscale.inference.predict import Prediction, VectorPredictor, table
@@ -31,7 +32,7 @@ from kgscale.models.reasoners import PathReasoner
 from kgscale.models.registry import Model, load_model
 from kgscale.sampling.interest import Interest
 from kgscale.sampling.paths import PathCutter
-from kgscale.tasks.calibration import Columns, read_calibration, with_probability
+from kgscale.tasks.calibration import Columns, read_calibration, read_factor, with_probability
 from kgscale.tasks.items import (
     columns_of,
     interest_of,
@@ -354,6 +355,41 @@ class NodeRun(Run):
         return official_nodes(self.labeller, split)
 
 
+class NumberRun(Run):
+    """A run of node regression."""
+
+    model: NodeModel
+
+    @cached_property
+    def estimator(self) -> Estimator:
+        labels = self.store.labels()
+        assert labels is not None
+        try:
+            scale = NumberScale(**self.spec["numbers"])
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"{self.directory}: model/model.json doesn't say how numbers were scaled: train"
+                " again"
+            ) from error
+        factor = read_factor(self.directory)
+        return Estimator(self.embedder, self.model.head, labels, self.store, scale, factor)
+
+    def predict(self, *, k: int = 10, **asked: Any) -> Columns:
+        """Columns of the estimate of an ``entity``, by key or by name."""
+        _check_k(k)
+        if asked.keys() != {"entity"}:
+            raise ConfigError(f"predict needs entity=… here, got {_told(asked)}")
+        return self.estimator.answers(torch.tensor([self.store.find_entity(asked["entity"])]))
+
+    def evaluate(self, split: str = "valid") -> dict[str, float]:
+        """Mean error, root mean squared error, R², and how many numbers intervals hold."""
+        _check_split(split)
+        return self.estimator.evaluate(split)
+
+    def official(self, split: str) -> dict[str, float]:
+        return {}
+
+
 def rest_of(name: str, store: GraphStore, *, memory: int) -> Rest:
     """Scores of all entities by a run of link prediction on the same graph.
 
@@ -376,6 +412,10 @@ RUNS: Final[dict[type, type[Run]]] = {
     NodeModel: NodeRun,
     PathReasoner: PathRun,
 }
+
+
+SPECIAL: Final[dict[str, type[Run]]] = {"recommends": RecommendationRun, "numbers": NumberRun}
+"""By what only their models' specifications have."""
 
 
 def open_run(directory: Path | str, *, memory: int = 1 << 28) -> Run:
@@ -414,7 +454,8 @@ def open_run(directory: Path | str, *, memory: int = 1 << 28) -> Run:
             f"{store.path}: the graph store has changed since {directory} was trained; train again"
         )
     _check_fits(directory, model, spec, store)
-    kind: type[Run] = RecommendationRun if "recommends" in spec else RUNS[type(model)]
+    special = [kind for part, kind in SPECIAL.items() if part in spec]
+    kind = special[0] if special else RUNS[type(model)]
     return kind(directory, model, spec, store, memory)
 
 
@@ -434,6 +475,9 @@ def _check_fits(directory: Path, model: Model, spec: Mapping[str, Any], store: G
         labels = store.labels()
         told["labels"] = spec["head"]["num_classes"]
         there["labels"] = 0 if labels is None else len(labels.names)
+        if "numbers" in spec:
+            # A mean and a deviation.
+            there["labels"] = 2 if store.has_numbers else 0
     for name, number in told.items():
         if number != there[name]:
             raise DataError(

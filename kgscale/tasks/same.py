@@ -16,7 +16,7 @@ MAY_CHANGE: Final = (
     *(f"evaluation.{name}" for name in ("test", "measure_on", "rest", "blend", "calibrate")),
     "evaluation.memory",
     *(f"evaluation.questions.{name}" for name in ("file", "count", "width", "negation")),
-    *(f"predictions.{name}" for name in ("count", "per_relation", "pairs", "abstain")),
+    *(f"predictions.{name}" for name in ("count", "per_relation", "pairs", "abstain", "widest")),
 )
 """Limits, hardware, and what comes after training: nothing that a step so far depends on."""
 

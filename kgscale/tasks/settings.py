@@ -27,15 +27,19 @@ from kgscale.training.fit import TrainerSettings, size_bytes
 Task = Literal[
     "link_prediction",
     "node_classification",
+    "node_regression",
     "path_reasoning",
     "query_answering",
     "recommendation",
 ]
 LINK_TASKS: Final = ("link_prediction", "query_answering", "recommendation")
 """Those that train entities' vectors by asking for links."""
+NODE_TASKS: Final = ("node_classification", "node_regression")
+"""Those that ask for the labels of entities."""
 GROUPS_OF: Final[dict[str, tuple[str, ...]]] = {
     "link_prediction": ("encoder", "decoder", "loss"),
     "node_classification": ("encoder", "classifier"),
+    "node_regression": ("encoder", "classifier"),
     "path_reasoning": ("reasoner",),
     "query_answering": ("encoder", "decoder", "loss"),
     "recommendation": ("encoder", "decoder", "loss"),
@@ -62,10 +66,14 @@ class TaskSettings:
     items: str = "item"
     popularity: float = 0.0
     cuts: Sequence[int] = (10, 20)
+    logarithm: bool = False
+    coverage: float = 0.9
 
     def __post_init__(self) -> None:
         if not self.cuts or list(self.cuts) != sorted({*self.cuts}) or self.cuts[0] < 1:
             raise ConfigError(f"task.cuts needs ascending positive ints, got {list(self.cuts)}")
+        if not 0 < self.coverage < 1:
+            raise ConfigError(f"task.coverage is between 0 and 1, got {self.coverage}")
         if self.popularity < 0:
             raise ConfigError(
                 f"task.popularity needs a number of at least 0, got {self.popularity}"
@@ -143,6 +151,7 @@ class PredictionSettings:
     per_relation: int = 2
     pairs: int = 4096
     abstain: float = 0.0
+    widest: float | None = None
 
     def __post_init__(self) -> None:
         share("predictions.abstain", self.abstain)
@@ -183,15 +192,22 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         at_least("seed", self.seed, 0)
-        paths, nodes = (
-            self.task.name == name for name in ("path_reasoning", "node_classification")
-        )
+        paths, nodes = self.task.name == "path_reasoning", self.task.name in NODE_TASKS
         for name, given, unused in (
             ("rest", self.evaluation.rest, not paths),
             ("validate_on", self.evaluation.validate_on, nodes),
         ):
             if given is not None and unused:
                 raise ConfigError(f"evaluation.{name} changes nothing with task={self.task.name}")
+        if self.predictions.abstain and self.task.name == "node_regression":
+            raise ConfigError(
+                "predictions.abstain compares probabilities, and numbers have intervals: set"
+                " predictions.widest"
+            )
+        if self.predictions.widest is not None and self.task.name != "node_regression":
+            raise ConfigError(
+                f"predictions.widest is of task=node_regression, and this is task={self.task.name}"
+            )
         if self.predictions.abstain and self.evaluation.calibrate == "none":
             raise ConfigError(
                 "predictions.abstain compares probabilities, and evaluation.calibrate=none fits"

@@ -26,6 +26,8 @@ LONGEST: Final = 500
 """Letters of a name, or of a path of names, on the terminal."""
 _LEAK: Final = 0.05
 """Triples that join an entity to its label, per labelled entity, from which on it is told."""
+_NUMBER_METRICS: Final = ("mae", "rmse", "r2", "covered", "width")
+_SPREAD: Final = ("least", "median", "largest")
 _METRICS = ("mrr", *(f"hits@{k}" for k in HITS))
 _NODE_METRICS = ("accuracy", "micro_f1", "macro_f1", "average_precision", "rocauc")
 
@@ -91,10 +93,11 @@ def _labels(store: GraphStore) -> Iterator[str]:
         for reason, count in told["left_out"].items()
         if count
     )
-    yield (
-        f"labels: {len(told['classes']):,} classes{several}, entities {entities}"
-        + (f"; left out: {out}" if out else "")
-    )
+    kind = f"{len(told['classes']):,} classes{several}"
+    if "numbers" in told:
+        least, middle, largest = (f"{told['numbers'][name]:,g}" for name in _SPREAD)
+        kind = f"numbers from {least} to {largest}, half of them up to {middle}"
+    yield f"labels: {kind}, entities {entities}" + (f"; left out: {out}" if out else "")
     if told["unseen_in_train"]:
         yield f"note: {told['unseen_in_train']:,} labels occur in no training entity"
     yield from _leaks(store, told)
@@ -335,6 +338,60 @@ def node_evaluation(content: Mapping[str, Any]) -> Table:
         table.add_column(word(name), justify="right")
     count = content["overall"].get("nodes", 0)
     table.add_row(f"{count:,.0f}", *_numbers(content["overall"], names))
+    return table
+
+
+def number_outcome(results: Mapping[str, Any]) -> Table:
+    """Errors of the model beside those of the middle number of train."""
+    metrics = results["metrics"]
+    baseline = metrics.get("baseline") or {"median": {}, "split": ""}
+    rows = [(split, results["encoder"], metrics.get(split) or {}) for split in ("valid", "test")]
+    rows.append((baseline["split"], "middle number", baseline["median"]))
+    table = _table("Numbers of entities")
+    table.add_column("split")
+    table.add_column("model")
+    for name in _NUMBER_METRICS:
+        table.add_column(word(name), justify="right")
+    for split, model, found in rows:
+        if found:
+            table.add_row(split, model, *_figures(found))
+    return table
+
+
+def number_evaluation_content(split: str, metrics: Mapping[str, float]) -> dict[str, Any]:
+    """What ``evaluation-<split>.json`` holds of node regression."""
+    return {"split": split, "task": "node_regression", "overall": dict(metrics)}
+
+
+def number_evaluation(content: Mapping[str, Any]) -> Table:
+    """One split's errors and intervals."""
+    table = _table(f"Numbers of the entities of {content['split']}")
+    table.add_column("entities", justify="right")
+    for name in _NUMBER_METRICS:
+        table.add_column(word(name), justify="right")
+    found = content["overall"]
+    table.add_row(f"{found.get('nodes', 0):,.0f}", *_figures(found))
+    return table
+
+
+def _figures(metrics: Mapping[str, float]) -> list[str]:
+    return [f"{metrics[name]:.4g}" if name in metrics else "" for name in _NUMBER_METRICS]
+
+
+def numbers(columns: Mapping[str, Sequence[Any]], title: str) -> Table:
+    """Estimates of entities by name, with their intervals, beside what is given."""
+    table, mark = _table(title), any(columns["given"])
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("entity", overflow="fold")
+    for name in ("estimate", "from", "to"):
+        table.add_column(name, justify="right", overflow="fold")
+    if mark:
+        table.add_column("given", overflow="fold")
+    for row in range(len(columns["entity"])):
+        cells = [str(row + 1), _named(columns, "entity", row)]
+        ends = (columns[name][row] for name in ("value", "low", "high"))
+        cells += ["" if end is None else f"{end:,.5g}" for end in ends]
+        table.add_row(*cells, *([short(columns["given"][row])] if mark else []))
     return table
 
 

@@ -17,6 +17,7 @@ from kgscale.tasks.components import build
 from kgscale.tasks.directory import CONFIG, reopened, run_directory, unfinished
 from kgscale.tasks.link_prediction import LinkTraining
 from kgscale.tasks.node_classification import NodeTraining
+from kgscale.tasks.node_regression import NumberTraining
 from kgscale.tasks.parts import GraphParts
 from kgscale.tasks.path_reasoning import PathTraining
 from kgscale.tasks.plan.planner import buildable
@@ -33,6 +34,7 @@ from kgscale.training.resume import FOLDER, Saved, newest
 TASKS: Final[dict[str, type[Training]]] = {
     "link_prediction": LinkTraining,
     "node_classification": NodeTraining,
+    "node_regression": NumberTraining,
     "path_reasoning": PathTraining,
     "query_answering": QueryTraining,
     "recommendation": RecommendationTraining,

@@ -251,9 +251,10 @@ class Training(ABC):
     calibration: Calibration | None = None
     """From scores to probabilities, once there is one."""
 
-    @abstractmethod
-    def listed(self, split: str) -> Listed:
-        """Answers to a split's questions, by which scores become probabilities."""
+    def listed(self, split: str) -> Listed | None:
+        """Answers to a split's questions, by which scores become probabilities; none if a task
+        has no such."""
+        return None
 
     def calibrate(self, metrics: dict[str, Any]) -> None:
         """Fit probabilities on validation, where there is any."""

@@ -126,5 +126,5 @@ def test_somebody_elses_map(command: Command, trained: Path, tmp_path: Path, con
     (run / "calibration.json").write_text(content)
     code, _, error = command("predict", f"run={run}", *ASKED)
     assert code == 3
-    assert "calibration.json: no map from scores to probabilities" in error
+    assert "calibration.json: no map of scores is there" in error
     assert error.count("\n") == 1

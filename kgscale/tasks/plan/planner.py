@@ -17,7 +17,7 @@ from kgscale.tasks.plan.auto import AutoStrategy, Settings
 from kgscale.tasks.plan.estimate import ModelSize, Need, step_bytes, validation_bytes
 from kgscale.tasks.plan.sizes import BatchSize, batch_size
 from kgscale.tasks.plan.statistics import GraphStatistics, graph_statistics
-from kgscale.tasks.settings import LINK_TASKS, RunSettings
+from kgscale.tasks.settings import LINK_TASKS, NODE_TASKS, RunSettings
 from kgscale.training.fit import accelerated
 from kgscale.training.module import GraphModule
 
@@ -125,11 +125,12 @@ def _score_bytes(settings: RunSettings, parts: GraphParts) -> float:
     if settings.task.name in LINK_TASKS:
         return min(float(settings.memory), 2.0 * FLOAT * len(parts.valid) * parts.num_entities)
     assert parts.labels is not None
-    return 3.0 * FLOAT * (_asked_nodes(settings, parts) or 0.0) * len(parts.labels.names)
+    width = 2 if settings.task.name == "node_regression" else len(parts.labels.names)
+    return 3.0 * FLOAT * (_asked_nodes(settings, parts) or 0.0) * width
 
 
 def _asked_nodes(settings: RunSettings, parts: GraphParts) -> float | None:
-    if settings.task.name != "node_classification":
+    if settings.task.name not in NODE_TASKS:
         return None
     assert parts.labels is not None
     return float((parts.labels.split == SPLITS.index("valid")).sum())
