@@ -19,7 +19,7 @@ from kgscale.data.tables import (
     Format,
     count_columns,
     opened_parquet,
-    positions,
+    parquet_columns,
     read_rows,
     text_column,
 )
@@ -93,7 +93,7 @@ def _from_parquet(file: DataFile, form: Format, width: int) -> Iterator[tuple[pa
     try:
         with opened_parquet(file) as table:
             schema = table.schema_arrow
-            wanted = [schema.names[at] for at in positions(file, form, schema.names, width)]
+            wanted = parquet_columns(file, form, schema.names, width)
             kind = _common(file, [schema.field(name) for name in wanted[1:]])
             for batch in table.iter_batches(max(1, BYTES // (4 * width)), columns=wanted):
                 keys = text_column(batch.column(wanted[0]), file, wanted[0])

@@ -235,13 +235,25 @@ def opened_parquet(file: DataFile) -> Iterator[pq.ParquetFile]:
         yield table
 
 
+def parquet_columns(file: DataFile, form: Format, names: list[str], width: int) -> list[str]:
+    """The wanted ones.
+
+    Raises:
+        DataError: two have one name, by which Parquet's columns are read.
+    """
+    wanted = [names[at] for at in positions(file, form, names, width)]
+    for name in wanted:
+        if names.count(name) > 1:
+            raise DataError(f"{file.path}: two columns are called {name!r}: rename one of them")
+    return wanted
+
+
 def _parquet_rows(
     file: DataFile, form: Format, audit: Audit, width: int, optional: int
 ) -> Iterator[Rows]:
     name, row = file.path.name, 1
     with opened_parquet(file) as table:
-        names = list(table.schema_arrow.names)
-        wanted = [names[at] for at in positions(file, form, names, width)]
+        wanted = parquet_columns(file, form, list(table.schema_arrow.names), width)
         for columns in _parts(file, table, wanted):
             for at in range(width - optional, width):
                 columns[at] = pc.fill_null(columns[at], "")

@@ -69,6 +69,12 @@ def parquet(path: Path, **more: Any) -> Path:
     return path
 
 
+def _twice(root: Path, name: str) -> Path:
+    table = pq.read_table(parquet(root / "x.parquet"))
+    pq.write_table(table.append_column(name, table[name]), root / "x.parquet")
+    return root / "x.parquet"
+
+
 ARRAYS: dict[str, Callable[[Path], Path]] = {
     "npy": lambda root: save(root / "x.npy"),
     "fortran": lambda root: save(root / "x.npy", np.asfortranarray(NUMBERS)),
@@ -210,6 +216,7 @@ BAD: list[tuple[Callable[[Path], Path], list[str]]] = [
         ["x.parquet row 2 column 'y' holds inf, which is no finite float32"],
     ),
     (lambda root: parquet(root / "x.parquet", y=["a", "b", "c"]), ["'y' has type string"]),
+    (lambda root: _twice(root, "x0"), ["x.parquet: two columns are called 'x0'"]),
 ]
 
 

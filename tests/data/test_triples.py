@@ -230,6 +230,12 @@ SHORT_COLUMN = (
 """A Parquet file of five rows whose second column has none, found by fuzzing (zlib, base 85)."""
 
 
+def _same_name(root: Path) -> Path:
+    columns = [pa.array(column) for column in zip(*ROWS, strict=True)]
+    pq.write_table(pa.table(columns, names=["h", "t", "t"]), root / "x.parquet")
+    return root / "x.parquet"
+
+
 def _short_column(root: Path) -> Path:
     return write(root / "x.parquet", zlib.decompress(base64.b85decode(SHORT_COLUMN)))
 
@@ -258,6 +264,7 @@ def _unknown_relation(root: Path) -> Path:
         (_cut_gzip, ["x.tsv.gz", "damaged"]),
         (_not_parquet, ["x.parquet", "damaged"]),
         (_short_column, ["x.parquet", "damaged"]),
+        (_same_name, ["x.parquet: two columns are called 't'"]),
         (_two_trains, ["train.tsv", "train.csv", "keep one"]),
         (_unknown_relation, ["test.tsv line 2", "'new'", "data.unseen_relation=drop"]),
     ],
