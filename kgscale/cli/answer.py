@@ -245,7 +245,8 @@ def _evaluated(run: Run, asked: EvaluateSettings) -> tuple[dict[str, Any], Table
         content = show.number_evaluation_content(split, run.evaluate(split))
         return content, show.number_evaluation(content)
     if isinstance(run, RecommendationRun):
-        content = show.items_evaluation_content(split, run.evaluate(split))
+        task = "friend_recommendation" if run.store.undirected else "recommendation"
+        content = show.items_evaluation_content(split, run.evaluate(split), task)
         return content, show.items_evaluation(content)
     assert isinstance(run, LinkRun)
     relations = run.store.relation_keys(list(range(run.store.num_relations)))

@@ -150,6 +150,8 @@ class Reading:
     features: Sequence[Features] = ()
     benchmark: str | None = None
     """The name under which OGB measures it."""
+    undirected: bool = False
+    """Whether relations hold both ways; each triple comes one way."""
     asked: Iterator[Asked] = field(default_factory=lambda: iter(()))
     """Of ``numbered`` entities; consume it after the facts."""
 

@@ -64,6 +64,7 @@ class TripleFiles:
         unknown_label: str = "error",
         rare_label: str = "error",
         label_numbers: bool = False,
+        undirected: bool = False,
         features: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None = None,
         split: Sequence[float | int] = (0.9, 0.05, 0.05),
         seed: int = 0,
@@ -82,7 +83,7 @@ class TripleFiles:
             delimiter=delimiter,
             quote=quote,
         )
-        self.relation = relation
+        self.relation, self.undirected = relation, undirected
         self.split = SplitRule(ratio=three(split, "split"), seed=seed)
         self.names = LabelFile.of(names, "names")
         self.relation_names = LabelFile.of(relation_names, "relation_names")
@@ -119,6 +120,7 @@ class TripleFiles:
             delimiter=self.format.delimiter,
             quote=self.format.quote,
             relation=self.relation,
+            undirected=self.undirected,
             split=self.split.ratio,
             seed=self.split.seed,
             max_rejected=self.max_rejected,
@@ -148,6 +150,8 @@ class TripleFiles:
         more: dict[str, Any] = {}
         if self.relation is not None:
             more["relation"] = self.relation
+        if self.undirected:
+            more["undirected"] = True
         if self._has_labels:
             more["label_rule"] = asdict(self.label_rule)
             if not self.label_rule.numbers:
@@ -191,6 +195,7 @@ class TripleFiles:
             node_labels=self._node_labels(audit),
             label_rule=self.label_rule if self._has_labels else None,
             features=self.features,
+            undirected=self.undirected,
         )
 
     def _facts(self, audit: Audit) -> Iterator[Facts]:
@@ -201,6 +206,8 @@ class TripleFiles:
             before = audit.lines
             for rows in self._rows(file, audit):
                 facts, line = withheld.take(_facts_of(split, rows), rows.line, file)
+                if self.undirected:
+                    facts, line = _one_way(facts, line, audit)
                 if len(files) > 1 and split in ("train", "open"):
                     known = pc.unique(pa.chunked_array([known, pc.unique(facts.relation)]))
                 elif len(files) > 1:
@@ -259,6 +266,22 @@ class TripleFiles:
         for key, value in file.read(audit):
             yield Labels(key=key, **{kind: value})
         audit.check(self.max_rejected)
+
+
+def _one_way(facts: Facts, line: Lines, audit: Audit) -> tuple[Facts, Lines]:
+    """The end whose key comes first becomes the head, so that a pair is one triple whichever way
+    it was written; nobody is joined to itself."""
+    swapped = pc.greater(facts.head, facts.tail)
+    head, tail = facts.head, facts.tail
+    facts = replace(
+        facts, head=pc.if_else(swapped, tail, head), tail=pc.if_else(swapped, head, tail)
+    )
+    others = pc.not_equal(head, tail)
+    alone = len(line) - int(pc.sum(others).as_py() or 0)
+    if alone:
+        audit.leave_out("joined to itself", alone)
+        facts, line = facts.filter(others), line[np.asarray(others)]
+    return facts, line
 
 
 def _facts_of(split: str, rows: Rows) -> Facts:

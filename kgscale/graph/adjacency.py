@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Int, Int64
 from torch import Tensor
 
+from kgscale.graph.reciprocal import inverse
 from kgscale.types import EdgeSource, EdgeType, Indptr
 
 FIELDS = ("indptr", "source", "relation", "triple")
@@ -30,6 +31,8 @@ class Adjacency:
     triple: Int[Tensor, " edge"]
     """Row of the triple in train, or in train, valid and test one after the other."""
     num_relations: int
+    undirected: bool = False
+    """Whether a triple holds both ways, and so is four edges, as :func:`both_ways` makes them."""
 
     def degree(self, entity: Int64[Tensor, " entity"]) -> Int[Tensor, " entity"]:
         """In-edges of some entities; what all have would cost the whole graph's memory."""
@@ -44,7 +47,13 @@ class Adjacency:
             )
             for field in FIELDS
         }
-        return cls(**arrays, num_relations=num_relations)
+        return cls(
+            indptr=arrays["indptr"],
+            source=arrays["source"],
+            relation=arrays["relation"],
+            triple=arrays["triple"],
+            num_relations=num_relations,
+        )
 
 
 def only(graph: Adjacency, stays: Bool[Tensor, " edge"]) -> Adjacency:
@@ -56,6 +65,31 @@ def only(graph: Adjacency, stays: Bool[Tensor, " edge"]) -> Adjacency:
         relation=graph.relation[stays],
         triple=graph.triple[stays],
         num_relations=graph.num_relations,
+        undirected=graph.undirected,
+    )
+
+
+def both_ways(graph: Adjacency) -> Adjacency:
+    """The graph in which (t, r, h) holds wherever (h, r, t) does: of each edge another, with the
+    inverse relation and the same triple, so that what hides a triple hides all four.
+
+    In memory, unlike what it is made of.
+    """
+    row = torch.arange(graph.indptr.shape[0] - 1).repeat_interleave(graph.indptr.long().diff())
+    relation, size = graph.relation.long(), 2 * graph.num_relations
+    other = inverse(relation, num_relations=graph.num_relations)
+    order = torch.cat([graph.source, graph.source]).argsort(stable=True)
+    key = torch.cat([row * size + relation, row * size + other])
+    order = order[key[order].argsort(stable=True)]
+    twice = (torch.cat([part, part])[order] for part in (graph.source, graph.triple))
+    source, triple = twice
+    return Adjacency(
+        indptr=graph.indptr * 2,
+        source=source,
+        relation=torch.cat([graph.relation, other.to(graph.relation.dtype)])[order],
+        triple=triple,
+        num_relations=graph.num_relations,
+        undirected=True,
     )
 
 

@@ -79,6 +79,8 @@ def _build(source: Source, directory: Path, shop: Workshop, audit: Audit) -> Bui
         described["asked"] = write_questions(directory, asked, shop, content)
     if reading.benchmark is not None:
         described["benchmark"] = reading.benchmark
+    if reading.undirected:
+        described["undirected"] = True
     own_labels = _own_labels(reading, shop)
     shop.keys.close()
     audit.tell(f"sorting {slots.size:,} triples")

@@ -35,7 +35,7 @@ from kgscale.durable import (
     write_manifest,
 )
 from kgscale.errors import ConfigError, DataError
-from kgscale.graph.adjacency import Adjacency
+from kgscale.graph.adjacency import Adjacency, both_ways
 from kgscale.graph.asked import Questions, open_questions
 from kgscale.graph.build import build
 from kgscale.graph.catalog import EntityType
@@ -67,6 +67,7 @@ class GraphStore:
         self.derived_seconds: dict[str, float] = {}
         """Processor seconds that making each directory took which ``derived`` gave, by its name."""
         self._verify = verify
+        self._both_ways: dict[str, Adjacency] = {}
 
     @classmethod
     def open(cls, path: str | Path, *, verify: str = "fast") -> GraphStore:
@@ -100,7 +101,18 @@ class GraphStore:
 
     def adjacency(self, *, known: bool = False) -> Adjacency:
         """Train edges alone; ``known``: those of all splits, to filter answers."""
-        return Adjacency.open(self.path, "known" if known else "train", self.num_relations)
+        prefix = "known" if known else "train"
+        if not self.undirected:
+            return Adjacency.open(self.path, prefix, self.num_relations)
+        if prefix not in self._both_ways:
+            given = Adjacency.open(self.path, prefix, self.num_relations)
+            self._both_ways[prefix] = both_ways(given)
+        return self._both_ways[prefix]
+
+    @property
+    def undirected(self) -> bool:
+        """Whether relations hold both ways; a triple is kept one way alone."""
+        return bool(self.manifest["counts"].get("undirected"))
 
     def entity_keys(self, ids: Tensor | list[int]) -> list[str]:
         return self._entities.keys(np.asarray(ids, dtype=np.int64))

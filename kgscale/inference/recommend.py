@@ -69,6 +69,9 @@ class Recommender:
         if not known:
             row, item = _pairs(self.seen, user, self.interest)
             scores[row, item - items.start] = -torch.inf
+        # Where users are recommended to users, nobody to themselves.
+        own = ((items.start <= user) & (user < items.stop)).nonzero()[:, 0]
+        scores[own, user[own] - items.start] = -torch.inf
         if self.among is not None:
             scores[:, ~self.among] = -torch.inf
         score, place = scores.topk(min(k, len(items)), dim=1)
@@ -145,7 +148,7 @@ def model_scores(vectors: GraphVectors, decoder: Decoder, interest: Interest) ->
 def popular_items(graph: Adjacency, interest: Interest) -> ItemScores:
     """The same for everybody: how many users an item has."""
     count = torch.bincount(
-        _links(graph, interest)[1] - interest.items.start, minlength=len(interest.items)
+        links(graph, interest)[1] - interest.items.start, minlength=len(interest.items)
     ).float()
     return lambda user: count.expand(len(user), -1).clone()
 
@@ -163,7 +166,7 @@ def item_neighbors(
 ) -> ItemScores:
     """Items that are like those a user has: the sum of cosines between the items' users (Sarwar et
     al. 2001), of the ``neighbors`` items most like each."""
-    user, item = _links(graph, interest)
+    user, item = links(graph, interest)
     user, item = user - interest.users.start, item - interest.items.start
     size = (len(interest.users), len(interest.items))
     length = torch.bincount(item, minlength=size[1]).float().sqrt().clamp(min=1)
@@ -195,7 +198,7 @@ def _sparse(places: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.sparse_coo_tensor(places, value, size, check_invariants=False).coalesce()
 
 
-def _links(graph: Adjacency, interest: Interest) -> tuple[Ids, Ids]:
+def links(graph: Adjacency, interest: Interest) -> tuple[Ids, Ids]:
     edge = (graph.relation.long() == interest.relation).nonzero()[:, 0]
     item = torch.searchsorted(graph.indptr.long(), edge, right=True) - 1
     return graph.source[edge].long(), item

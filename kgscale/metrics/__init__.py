@@ -8,6 +8,7 @@ _WORDS: Final = {
     **{f"hits@{k}": f"Hits@{k}" for k in (1, 3, 10, 20, 50, 100)},
     "acc": "accuracy",
     "rocauc": "ROC-AUC",
+    "auc": "ROC-AUC",
     "micro_f1": "micro F1",
     "macro_f1": "macro F1",
     "average_precision": "average precision",

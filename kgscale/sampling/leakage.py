@@ -87,14 +87,18 @@ def hide_within(
     )
 
 
-def asked_edges(graph: Adjacency, asked: Triples) -> Int64[Tensor, "triple 2"]:
-    """The edges of asked triples in both directions, -1 for one that the graph doesn't have."""
+def asked_edges(graph: Adjacency, asked: Triples) -> Int64[Tensor, "triple edges"]:
+    """The edges of asked triples in both directions, -1 for one that the graph doesn't have.
+
+    Two of each triple, or four where it holds both ways.
+    """
     head, relation, tail = asked.unbind(dim=1)
     back = inverse(relation, num_relations=graph.num_relations)
     arrays = graph.indptr, graph.source, graph.relation
-    there = find_edges(*arrays, origin=head, edge_type=relation, target=tail)
-    other = find_edges(*arrays, origin=tail, edge_type=back, target=head)
-    return torch.stack([there, other], dim=1)
+    ways = [(head, relation, tail), (tail, back, head)]
+    ways += [(tail, relation, head), (head, back, tail)] if graph.undirected else []
+    found = [find_edges(*arrays, origin=s, edge_type=r, target=t) for s, r, t in ways]
+    return torch.stack(found, dim=1)
 
 
 def edges_between(graph: Adjacency, head: Ids, tail: Ids) -> HiddenRows:

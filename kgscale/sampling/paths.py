@@ -348,5 +348,6 @@ class PathStrategy:
         asked = torch.stack([head, relation, graph.source[edge].long()], dim=1)
         if self.hide == "pair":
             return asked, edges_between(graph, head, asked[:, 2])
-        own = asked_edges(graph, asked).flatten()
-        return asked, HiddenRows(torch.arange(0, len(own) + 1, 2), own)
+        own = asked_edges(graph, asked)
+        rows, width = own.shape
+        return asked, HiddenRows(torch.arange(0, rows * width + 1, width), own.flatten())

@@ -215,6 +215,8 @@ class LinkQuestions:
         back = inverse(relation, num_relations=self.graph.num_relations)
 
         def turn(entity: Int64[Tensor, " edge"], relation: Int64[Tensor, " edge"]) -> Tensor:
+            if self.graph.undirected:  # both directions ask for the same
+                relation = relation % self.graph.num_relations
             visit = uniform(cut.entity_id[entity] * size + relation, seed=seed) * share.visits
             return (share.low <= visit) & (visit < share.high)
 

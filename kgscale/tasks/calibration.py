@@ -49,7 +49,9 @@ def calibrate(
         here = valid if split == "valid" else listed(split)
         if here is None:
             continue
-        of_map = here.held_out(calibration.method) if split == "valid" else here.reliability(calibration)
+        of_map = (
+            here.held_out(calibration.method) if split == "valid" else here.reliability(calibration)
+        )
         if of_map is None:
             continue
         curves = {"calibrated": of_map}

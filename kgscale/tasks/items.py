@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import torch
+
 from kgscale.errors import DataError
 from kgscale.graph.adjacency import Adjacency, first_triples
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.store import GraphStore
+from kgscale.inference.friends import draw_strangers, pair_metrics, score_pairs
 from kgscale.inference.recommend import (
     ItemScores,
     Recommender,
@@ -21,7 +24,7 @@ from kgscale.sampling.interest import Interest
 from kgscale.tasks.calibration import Columns
 from kgscale.tasks.parts import rows_of
 from kgscale.tasks.settings import TaskSettings
-from kgscale.types import Ids
+from kgscale.types import Ids, Triples
 
 COLD: Final = 0.1
 """Share of items that are called cold."""
@@ -60,6 +63,12 @@ def known_before(store: GraphStore, split: str) -> Adjacency:
     return first_triples(store.adjacency(known=True), rows_of(store, split)[0])
 
 
+def held_links(store: GraphStore, split: str) -> Triples:
+    """Of a split; both ways, where relations have no direction."""
+    triples = store.triples(split)
+    return torch.cat([triples, triples.flip(1)]) if store.undirected else triples
+
+
 def measure_items(
     store: GraphStore,
     split: str,
@@ -73,8 +82,31 @@ def measure_items(
     recommender = Recommender(
         scores=scores, interest=interest, seen=KnownFacts(known_before(store, split)), memory=memory
     )
-    sums = evaluate_items(recommender, store.triples(split), cuts)
+    sums = evaluate_items(recommender, held_links(store, split), cuts)
     return item_metrics(sums, cuts, len(interest.items))
+
+
+def measure_friends(
+    store: GraphStore,
+    split: str,
+    scores: ItemScores,
+    interest: Interest,
+    task: TaskSettings,
+    *,
+    memory: int,
+) -> dict[str, Any]:
+    """Metrics of lists, and of a split's pairs among strangers (``random`` and ``matched``, drawn
+    once and for all: the same for every model and seed)."""
+    found: dict[str, Any] = measure_items(store, split, scores, interest, task.cuts, memory=memory)
+    triples = store.triples(split)
+    pairs = triples[triples[:, 1] == interest.relation][:, [0, 2]]
+    friends = score_pairs(scores, interest, pairs, memory=memory)
+    known = store.adjacency(known=True)
+    for name, matched in (("random", False), ("matched", True)):
+        drawn = draw_strangers(known, interest, task.strangers, matched=matched, seed=0)
+        strangers = score_pairs(scores, interest, drawn, memory=memory)
+        found[name] = pair_metrics(friends, strangers, task.hits)
+    return found
 
 
 def measure_cold_items(
@@ -89,7 +121,7 @@ def measure_cold_items(
     """Metrics of the links of a split to the tenth of all items that the fewest users of train
     have: ranked among all items, and among these alone."""
     cold = cold_items(store.adjacency(), interest, COLD)
-    held = store.triples(split)
+    held = held_links(store, split)
     held = held[held[:, 1] == interest.relation]
     held = held[cold[held[:, 2] - interest.items.start]]
     found: dict[str, Any] = {"items": int(cold.sum()), "links": len(held)}

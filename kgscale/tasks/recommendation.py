@@ -25,6 +25,7 @@ from kgscale.tasks.assembly import assemble
 from kgscale.tasks.calibration import Columns, sure, with_probability
 from kgscale.tasks.directory import write_json, write_predictions
 from kgscale.tasks.items import (
+    held_links,
     interest_of,
     joined,
     known_before,
@@ -61,6 +62,8 @@ class RecommendationTraining(LinkTraining):
         last = {"decoder": decoder_spec(settings), "recommends": asked}
         found = assemble(settings, parts, last, questions)
         valid = parts.valid[parts.valid[:, 1] == interest.relation]
+        if parts.graph.undirected:
+            valid = torch.cat([valid, valid.flip(1)])
         module = InterestPrediction(
             **trained(settings, parts, found),
             known=KnownFacts(parts.graph),
@@ -88,10 +91,7 @@ class RecommendationTraining(LinkTraining):
                     self.store, split, self.scores, interest, self.cuts, memory=memory
                 )
             metrics[split] = found
-            write_json(
-                self.directory / f"evaluation-{split}.json",
-                show.items_evaluation_content(split, found),
-            )
+            self.write_evaluation(split, found)
         if not splits:
             return
         with show.busy(self.console, "ranking the items of few users"):
@@ -110,6 +110,10 @@ class RecommendationTraining(LinkTraining):
                     self.store, splits[-1], scores, interest, self.cuts, memory=memory
                 )
         metrics["baseline"] = baselines
+
+    def write_evaluation(self, split: str, found: Mapping[str, Any]) -> None:
+        content = show.items_evaluation_content(split, found, self.settings.task.name)
+        write_json(self.directory / f"evaluation-{split}.json", content)
 
     def answer(self) -> None:
         wanted, interest = self.settings.predictions, self.module.interest
@@ -143,7 +147,7 @@ class RecommendationTraining(LinkTraining):
             seen=KnownFacts(known_before(self.store, split)),
             memory=self.settings.memory,
         )
-        return list_items(recommender, self.store.triples(split))
+        return list_items(recommender, held_links(self.store, split))
 
     def official(self, split: str) -> dict[str, float]:
         return {}

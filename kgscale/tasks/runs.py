@@ -37,6 +37,7 @@ from kgscale.tasks.items import (
     columns_of,
     interest_of,
     joined,
+    measure_friends,
     measure_items,
     recommender_of,
 )
@@ -260,12 +261,15 @@ class RecommendationRun(Run):
             raise ConfigError(f"{text!r} is no {self.spec['recommends']['users']} of the graph")
         return entity
 
-    def evaluate(self, split: str = "valid", cuts: Sequence[int] = (10, 20)) -> dict[str, float]:
-        """Recall, NDCG, precision, hit rate, MRR and coverage of the lists of a split's users."""
+    def evaluate(self, split: str = "valid", cuts: Sequence[int] = (10, 20)) -> dict[str, Any]:
+        """Recall, NDCG, precision, hit rate, MRR and coverage of the lists of a split's users;
+        of friends also how they are told from strangers, ``random`` and ``matched``."""
         _check_split(split)
-        return measure_items(
-            self.store, split, self.scores, self.interest, cuts, memory=self.memory
-        )
+        given = self.store, split, self.scores, self.interest
+        if self.store.undirected:
+            task = TaskSettings(name="friend_recommendation", cuts=cuts)
+            return measure_friends(*given, task, memory=self.memory)
+        return measure_items(*given, cuts, memory=self.memory)
 
     def official(self, split: str) -> dict[str, float]:
         return {}

@@ -29,10 +29,16 @@ Task = Literal[
     "node_classification",
     "node_regression",
     "path_reasoning",
+    "friend_recommendation",
     "query_answering",
     "recommendation",
 ]
-LINK_TASKS: Final = ("link_prediction", "query_answering", "recommendation")
+LINK_TASKS: Final = (
+    "link_prediction",
+    "query_answering",
+    "recommendation",
+    "friend_recommendation",
+)
 """Those that train entities' vectors by asking for links."""
 NODE_TASKS: Final = ("node_classification", "node_regression")
 """Those that ask for the labels of entities."""
@@ -43,6 +49,7 @@ GROUPS_OF: Final[dict[str, tuple[str, ...]]] = {
     "path_reasoning": ("reasoner",),
     "query_answering": ("encoder", "decoder", "loss"),
     "recommendation": ("encoder", "decoder", "loss"),
+    "friend_recommendation": ("encoder", "decoder", "loss"),
 }
 """What not all tasks have."""
 
@@ -66,12 +73,16 @@ class TaskSettings:
     items: str = "item"
     popularity: float = 0.0
     cuts: Sequence[int] = (10, 20)
+    hits: Sequence[int] = (20, 50, 100)
+    strangers: int = 20000
     logarithm: bool = False
     coverage: float = 0.9
 
     def __post_init__(self) -> None:
-        if not self.cuts or list(self.cuts) != sorted({*self.cuts}) or self.cuts[0] < 1:
-            raise ConfigError(f"task.cuts needs ascending positive ints, got {list(self.cuts)}")
+        for name, cuts in (("cuts", self.cuts), ("hits", self.hits)):
+            if not cuts or list(cuts) != sorted({*cuts}) or cuts[0] < 1:
+                raise ConfigError(f"task.{name} needs ascending positive ints, got {list(cuts)}")
+        at_least("task.strangers", self.strangers, 1)
         if not 0 < self.coverage < 1:
             raise ConfigError(f"task.coverage is between 0 and 1, got {self.coverage}")
         if self.popularity < 0:

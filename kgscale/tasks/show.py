@@ -197,9 +197,35 @@ def cold_items(split: str, found: Mapping[str, Any], cut: int) -> str:
     )
 
 
-def items_evaluation_content(split: str, found: Mapping[str, float]) -> dict[str, Any]:
+def items_evaluation_content(
+    split: str, found: Mapping[str, Any], task: str = "recommendation"
+) -> dict[str, Any]:
     """What ``evaluation-<split>.json`` holds of recommendation."""
-    return {"split": split, "task": "recommendation", "overall": dict(found)}
+    return {"split": split, "task": task, "overall": dict(found)}
+
+
+STRANGERS: Final = {"random": "random", "matched": "as popular"}
+
+
+def pairs_outcome(results: Mapping[str, Any], hits: Sequence[int]) -> Table:
+    """How friends are told from strangers, by the model and by what it has to beat."""
+    metrics = results["metrics"]
+    model = " + ".join(results[kind] for kind in ("encoder", "decoder"))
+    rows = [(split, model, metrics.get(split) or {}) for split in ("valid", "test")]
+    baselines = dict(metrics.get("baseline") or {})
+    split = baselines.pop("split", "")
+    rows += [(split, name, found) for name, found in baselines.items()]
+    table = _table("Friends among strangers")
+    names = ("auc", *(f"hits@{cut}" for cut in hits))
+    for name in ("split", "model", "strangers"):
+        table.add_column(name)
+    for name in names:
+        table.add_column(word(name), justify="right")
+    for split, name, found in rows:
+        for kind, told in STRANGERS.items():
+            if found.get(kind):
+                table.add_row(split, name, told, *_numbers(found[kind], names))
+    return table
 
 
 def items_evaluation(content: Mapping[str, Any]) -> Table:
@@ -213,6 +239,11 @@ def items_evaluation(content: Mapping[str, Any]) -> Table:
         table.add_column(word(kind), justify="right")
     for cut in cuts:
         table.add_row(str(cut), *_numbers(found, [f"{kind}@{cut}" for kind in kinds]))
+    for kind, told in STRANGERS.items():
+        if found.get(kind):
+            numbers = {name: value for name, value in found[kind].items() if name != "strangers"}
+            words = ", ".join(f"{word(name)} {value:.4f}" for name, value in numbers.items())
+            table.caption = f"{table.caption or ''}\namong {told} strangers: {words}".strip()
     return table
 
 

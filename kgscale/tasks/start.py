@@ -15,6 +15,7 @@ from kgscale.graph.store import GraphStore
 from kgscale.kernels.threads import num_threads, set_threads
 from kgscale.tasks.components import build
 from kgscale.tasks.directory import CONFIG, reopened, run_directory, unfinished
+from kgscale.tasks.friends import FriendTraining
 from kgscale.tasks.link_prediction import LinkTraining
 from kgscale.tasks.node_classification import NodeTraining
 from kgscale.tasks.node_regression import NumberTraining
@@ -32,6 +33,7 @@ from kgscale.training.fit import backend, check_accelerator
 from kgscale.training.resume import FOLDER, Saved, newest
 
 TASKS: Final[dict[str, type[Training]]] = {
+    "friend_recommendation": FriendTraining,
     "link_prediction": LinkTraining,
     "node_classification": NodeTraining,
     "node_regression": NumberTraining,

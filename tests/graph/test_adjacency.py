@@ -98,3 +98,45 @@ def test_reciprocal_of_reciprocal(size: int, data: st.DataObject) -> None:
     assert abs(other - relation) == size
     assert inverse(other, num_relations=size) == relation
     assert inverse(torch.tensor([relation]), num_relations=size).tolist() == [other]
+
+
+@settings(max_examples=10)
+@given(rows, rows)
+def test_a_pair_is_one_triple_and_holds_both_ways(
+    tmp_path_factory: pytest.TempPathFactory,
+    train: list[tuple[str, str, str]],
+    test: list[tuple[str, str, str]],
+) -> None:
+    root = tmp_path_factory.mktemp("store")
+    start = [("a", relation, "b") for relation in "rst"]
+    other, test = [("b", "r", "c")], [("c", "s", "b"), *test]
+    path = given_splits(root / "data", [*start, *train], other, test)
+    store = prepare(TripleFiles(path=path, undirected=True), root)
+    known: set[tuple[int, int, int]] = set()
+    splits = {"train": [*start, *train], "valid": other, "test": test}
+    for split, given_rows in splits.items():
+        wanted = {(*sorted((h, t)), r) for h, r, t in given_rows if h != t}
+        triples = store.triples(split)
+        head, tail = (store.entity_keys(triples[:, at]) for at in (0, 2))
+        relation = store.relation_keys(triples[:, 1])
+        assert {*zip(head, tail, relation, strict=True)} == wanted
+        # Every edge of either direction stands with every triple's id.
+        for h, r, t in triples.tolist():
+            known |= {(h, r, t), (t, r, h)}
+        if split == "valid":
+            continue
+        graph = store.adjacency(known=split == "test")
+        row = torch.arange(store.num_entities).repeat_interleave(graph.indptr.diff())
+        forward = graph.relation < store.num_relations
+        columns = graph.source[forward], graph.relation[forward], row[forward]
+        found = list(zip(*(part.tolist() for part in columns), strict=True))
+        assert {*found} == known
+        assert len(found) == len(known)
+        order = torch.stack([row, graph.relation.long(), graph.source.long()])
+        assert order.T.tolist() == sorted(order.T.tolist())
+    facts = KnownFacts(store.adjacency(known=True))
+    for entity in range(store.num_entities):
+        for relation in range(2 * store.num_relations):
+            _, tails = facts.tails(torch.tensor([entity]), torch.tensor([relation]))
+            own = {t for h, r, t in known if h == entity and r == relation % store.num_relations}
+            assert set(tails.tolist()) == own

@@ -117,7 +117,7 @@ class Planner:
 def _score_bytes(settings: RunSettings, parts: GraphParts) -> float:
     """Of links, of both sides against all entities as far as ``evaluation.memory`` allows; of
     nodes, those of all classes with what metrics make of them."""
-    if settings.task.name == "recommendation":
+    if settings.task.name in ("recommendation", "friend_recommendation"):
         items = float(
             sum(k["stop"] - k["start"] for k in parts.types if k["name"] == settings.task.items)
         )

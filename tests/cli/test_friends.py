@@ -1,0 +1,127 @@
+"""Friend recommendation from lines to lists."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import kgscale
+from kgscale.tasks.runs import RecommendationRun
+from tests.cli.conftest import Command
+
+PEOPLE, CIRCLES = 60, 4
+
+
+@pytest.fixture
+def circles(tmp_path: Path) -> list[str]:
+    """Most friends are in one's own circle; some are told twice, the other way round, and one is
+    said to be a friend of itself."""
+    generator = torch.Generator().manual_seed(0)
+    chance = torch.rand(PEOPLE, PEOPLE, generator=generator)
+    pairs = [
+        (a, b)
+        for a in range(PEOPLE)
+        for b in range(a)
+        if chance[a, b] < (0.5 if a % CIRCLES == b % CIRCLES else 0.02)
+    ]
+    lines = [f"p{a}\tp{b}" for a, b in pairs] + [f"p{b}\tp{a}" for a, b in pairs[::2]]
+    (tmp_path / "friends.tsv").write_text("\n".join([*lines, "p1\tp1"]) + "\n")
+    return [
+        "task=friend_recommendation",
+        f"data.path={tmp_path / 'friends.tsv'}",
+        "task.dim=16",
+        "task.strangers=500",
+        "trainer.max_epochs=40",
+        "trainer.threads=1",
+        "optimizer.lr=0.02",
+        "evaluation.test=true",
+        "predictions.count=3",
+        f"root={tmp_path / 'outputs'}",
+        f"store.root={tmp_path / 'stores'}",
+    ]
+
+
+def the_run(tmp_path: Path) -> Path:
+    (run,) = (tmp_path / "outputs" / "friend_recommendation").iterdir()
+    return run
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["strategy=full_batch"],
+        ["strategy=neighbor", "strategy.fanout=[10,10,10]", "strategy.batch_size=64"],
+        ["strategy=subgraph", "encoder=embedding", "decoder=distmult"],
+    ],
+)
+def test_from_lines_to_lists(
+    command: Command, circles: list[str], tmp_path: Path, more: list[str]
+) -> None:
+    code, out, error = command(*circles, *more)
+    assert (code, error) == (0, "")
+    for words in ("as popular", "Adamic-Adar", "common neighbours", "joined to itself"):
+        assert words in out
+    run = the_run(tmp_path)
+    results = json.loads((run / "results.json").read_text())
+    test = results["metrics"]["test"]
+    assert test["random"]["auc"] > 0.6
+    assert test["matched"]["auc"] > 0.6
+    assert set(results["metrics"]["baseline"]) == {
+        *("split", "common neighbours", "Adamic-Adar", "degrees"),
+    }
+    assert 0 < results["metrics"]["calibration"]["test"]["ece"] < 0.5
+    code, out, error = command("predict", f"run={run}", "user=p3", "k=5")
+    assert (code, error) == (0, "")
+    listed = pq.read_table(run / "answers" / "predictions.parquet").to_pydict()
+    assert listed["rank"] == [1, 2, 3, 4, 5]
+    code, out, error = command("evaluate", f"run={run}", "split=test")
+    assert (code, error) == (0, "")
+    found = json.loads((run / "evaluation-test.json").read_text())["overall"]
+    assert found["ndcg@20"] == test["ndcg@20"]
+    assert "among as popular strangers" in " ".join(out.split())
+
+
+def test_nobody_is_recommended_to_itself_or_to_friends(
+    command: Command, circles: list[str], tmp_path: Path
+) -> None:
+    assert command(*circles, "trainer.max_epochs=1")[0] == 0
+    run = kgscale.load(the_run(tmp_path))
+    assert isinstance(run, RecommendationRun)
+    store = run.store
+    splits = [store.triples(split) for split in ("train", "valid", "test")]
+    pairs = [{frozenset(row[::2]) for row in part.tolist()} for part in splits]
+    # No pair is in two splits, whichever way it is written.
+    assert sum(map(len, pairs)) == len(set().union(*pairs)) == sum(map(len, splits))
+    everybody = [f"p{n}" for n in range(PEOPLE)]
+    found = run.recommend(everybody, k=PEOPLE)
+    ids = store.entity_ids(everybody)
+    listed = {
+        frozenset((ids[a], ids[b])) for a, b in zip(found["user"], found["item"], strict=True)
+    }
+    assert all(len(pair) == 2 for pair in listed)
+    assert not listed & set().union(*pairs)
+    assert len(listed | set().union(*pairs)) == PEOPLE * (PEOPLE - 1) // 2
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "words"),
+    [
+        (["data.undirected=false"], 3, "set data.undirected=true"),
+        (["decoder=complex"], 2, "set decoder=dot or distmult"),
+        (["task.items=other"], 2, "friends are of one type"),
+        (["task.relation=foe"], 3, "the graph has no relation 'foe'"),
+        (["task.hits=[0]"], 2, "task.hits needs ascending positive ints"),
+        (["task.strangers=0"], 2, "task.strangers needs an int of at least 1"),
+    ],
+)
+def test_refused(
+    command: Command, circles: list[str], more: list[str], code: int, words: str
+) -> None:
+    found, _, error = command(*circles, *more)
+    assert found == code
+    assert words in error
+    assert error.count("\n") == 1
