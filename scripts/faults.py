@@ -77,6 +77,7 @@ def main() -> int:
             # Two readers may have one name: they stand in one order.
             new, names = iter(found), {row["fault"] for row in found}
             found = [next(new) if row["fault"] in names else row for row in kept[name]]
+            found += new
         kept[name] = found
         KEPT.write_text(json.dumps(kept, indent=2) + "\n")
     rows = [row for name in FAULTS for row in kept.get(name, [])]

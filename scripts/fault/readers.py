@@ -37,6 +37,7 @@ from kgscale.data.triples import TripleFiles
 from kgscale.durable import MANIFEST, read_manifest, write_manifest
 from kgscale.inference.queries.language import parse
 from kgscale.models.registry import load_model
+from kgscale.tasks.calibration import read_calibration
 from kgscale.tasks.directory import read_results
 from kgscale.training.checkpoints import load_state
 from kgscale.training.logs import earlier
@@ -348,6 +349,8 @@ def _tables_of_runs() -> Iterator[Reader]:
     table = b"epoch,step,train/loss\n0,9,1.5\n1,19,1.25\n"
     yield Reader("metrics.csv", lambda: table, lambda path: earlier(path, 100))
     yield Reader("arguments.json", lambda: b'["data=hpo", "trials=2"]', read_arguments)
+    steps = b'{"map": {"method": "isotonic", "knots": [-1.5, 2], "values": [0.25, 0.5]}}'
+    yield Reader("calibration.json", lambda: steps, lambda path: read_calibration(path.parent))
     told = b'{"status": "done", "metrics": {"test": {"mrr": 0.5}}}'
     yield Reader("results.json", lambda: told, lambda path: read_results(path.parent))
 
