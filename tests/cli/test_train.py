@@ -70,7 +70,7 @@ def test_the_directory_is_printed_first_and_last(
     assert lines[0] == lines[-1] == f"run directory: {directory}"
     assert "Neighbour sampling" in out
     assert "popularity" in out
-    assert "Rule: the best softmax probabilities" in out
+    assert "Rule: the best softmax scores" in out
 
 
 def wrong(command: Command, root: Path, code: int, *arguments: object) -> str:
