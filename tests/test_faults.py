@@ -47,6 +47,12 @@ def test_many_damaged_files_are_read_or_refused(reader: Any, draw: Random) -> No
         FUZZ.tried(reader, Path(folder) / reader.name, draw)
 
 
+def test_metadata_that_would_end_the_process() -> None:
+    """Tries of scripts/faults.py at which Arrow aborted."""
+    (number,) = (at for at, reader in enumerate(READERS) if reader.name == "x.parquet")
+    assert FUZZ.in_child(number, [1637, 6226, 7496]) == 3
+
+
 @pytest.mark.parametrize(("found", "error"), [(0, FUZZ.Flaw), (KeyError("x"), KeyError)])
 def test_a_reader_that_errs_is_found(found: Any, error: type[Exception], tmp_path: Path) -> None:
     """That of this test forgets all lines, or raises what no user should see."""

@@ -581,6 +581,6 @@ def rule(*, pairs: int, per_relation: int) -> str:
         f"Rule: the best softmax scores over (head, relation) pairs whose head is of a type"
         f" that the relation has in train ({pairs:,} pairs at most, a seeded sample"
         f" where there are more); tails of a type seen with the relation, never the head itself;"
-        f" known facts of all splits left out; at most {per_relation} per relation. A probability is"
-        " that of an answer where one is missing."
+        f" known facts of all splits left out; at most {per_relation} per relation."
+        " A probability is that of an answer where one is missing."
     )

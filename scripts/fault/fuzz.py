@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -47,7 +47,7 @@ def fuzzed(tries: int, only: str | None = None) -> list[Row]:
     return rows
 
 
-def in_child(number: int, tries: range) -> int:
+def in_child(number: int, tries: Sequence[int]) -> int:
     """How many of the tries went well."""
     read, write = os.pipe()
     child = os.fork()
