@@ -121,12 +121,12 @@ def from_settings(given: Any) -> Calibration:
         numbers = {name: value for name, value in given.items() if name != "method"}
         if given.get("method") == "platt" and numbers.keys() == {"slope", "intercept"}:
             if all(map(_finite, numbers.values())) and numbers["slope"] >= 0:
-                return Platt(**numbers)
+                return Platt(**{name: float(value) for name, value in numbers.items()})
         elif given.get("method") == "isotonic" and numbers.keys() == {"knots", "values"}:
             knots, values = numbers["knots"], numbers["values"]
             both = _ascends(knots, strictly=True) and _ascends(values)
             if both and len(knots) == len(values) and values[0] >= 0 and values[-1] <= 1:
-                return Isotonic(knots=tuple(knots), values=tuple(values))
+                return Isotonic(knots=tuple(map(float, knots)), values=tuple(map(float, values)))
     raise DataError("no map from scores to probabilities")
 
 
