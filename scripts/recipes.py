@@ -97,6 +97,7 @@ ROWS: dict[str, tuple[list[str], range]] = {
     "academic-mlp": (["experiment=academic/mlp"], range(3)),
     "twitch-mlp": (["experiment=twitch/mlp", *TWITCH], range(10)),
     "twitch-sign": (["experiment=twitch/sign", *TWITCH], range(10)),
+    "twitch-friends": (["experiment=twitch/friends", TWITCH[0], TWITCH[2]], range(3)),
     "twitch-days": (["experiment=twitch/days", *TWITCH_DAYS], range(3)),
     "twitch-days-features": (
         ["experiment=twitch/days", "strategy.hops=0", *TWITCH_DAYS],

@@ -12,6 +12,7 @@ import torch
 from kgscale.durable import whole_file
 from kgscale.errors import DataError
 from kgscale.inference.calibrate import Listed
+from kgscale.inference.friends import Structure
 from kgscale.metrics.calibration import (
     Calibration,
     Method,
@@ -23,6 +24,7 @@ from kgscale.metrics.calibration import (
 from kgscale.tasks.directory import write_json
 
 FILE: Final = "calibration.json"
+STRUCTURE: Final = "structure.json"
 PICTURE: Final = "reliability.png"
 LARGEST: Final = 1 << 24
 """Bytes of a file that is still read."""
@@ -77,11 +79,10 @@ def read_calibration(directory: Path) -> Calibration | None:
     Raises:
         DataError: what is there is something else.
     """
-    return _read(directory, lambda found: from_settings(found["map"]), "map of scores")
+    return _read(directory / FILE, lambda found: from_settings(found["map"]), "map of scores")
 
 
-def _read(directory: Path, part: Callable[[Any], Found], what: str) -> Found | None:
-    file = directory / FILE
+def _read(file: Path, part: Callable[[Any], Found], what: str) -> Found | None:
     if not file.exists():
         return None
     try:
@@ -115,7 +116,16 @@ def read_factor(directory: Path) -> float | None:
             raise ValueError("no number")
         return given
 
-    return _read(directory, factor, "factor of intervals")
+    return _read(directory / FILE, factor, "factor of intervals")
+
+
+def read_structure(directory: Path) -> Structure | None:
+    """How much common neighbours count in a run; none if they don't.
+
+    Raises:
+        DataError: what is there is something else.
+    """
+    return _read(directory / STRUCTURE, lambda found: Structure(**found), "weight of neighbours")
 
 
 def with_probability(

@@ -6,12 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 from kgscale.errors import DataError
 from kgscale.graph.adjacency import Adjacency, first_triples
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.store import GraphStore
-from kgscale.inference.friends import draw_strangers, pair_metrics, score_pairs
+from kgscale.inference.friends import (
+    ADAMIC_ADAR,
+    Structure,
+    draw_strangers,
+    friend_baselines,
+    pair_metrics,
+    score_pairs,
+)
 from kgscale.inference.recommend import (
     ItemScores,
     Recommender,
@@ -86,6 +94,39 @@ def measure_items(
     return item_metrics(sums, cuts, len(interest.items))
 
 
+def model_and_structure(
+    store: GraphStore, model: ItemScores, interest: Interest, structure: Structure
+) -> ItemScores:
+    """A model's scores and what the neighbours of train say."""
+    neighbors = friend_baselines(store.adjacency(), interest)[ADAMIC_ADAR]
+    return structure.scores(model, neighbors)
+
+
+def fit_structure(
+    store: GraphStore, model: ItemScores, interest: Interest, strangers: int, *, memory: int
+) -> Structure:
+    """By validation: its friends, and strangers that are drawn for this alone."""
+    neighbors = friend_baselines(store.adjacency(), interest)[ADAMIC_ADAR]
+    known = store.adjacency(known=True)
+    drawn = [
+        draw_strangers(known, interest, strangers, matched=matched, seed=1)
+        for matched in (False, True)
+    ]
+    friends = friend_pairs(store, "valid", interest)
+
+    def table(pairs: Tensor) -> Tensor:
+        columns = [score_pairs(of, interest, pairs, memory=memory) for of in (model, neighbors)]
+        return torch.stack(columns, dim=1)
+
+    return Structure.fit(table(friends), table(torch.cat(drawn)))
+
+
+def friend_pairs(store: GraphStore, split: str, interest: Interest) -> Tensor:
+    """Of a split, each once."""
+    triples = store.triples(split)
+    return triples[triples[:, 1] == interest.relation][:, [0, 2]]
+
+
 def measure_friends(
     store: GraphStore,
     split: str,
@@ -98,9 +139,7 @@ def measure_friends(
     """Metrics of lists, and of a split's pairs among strangers (``random`` and ``matched``, drawn
     once and for all: the same for every model and seed)."""
     found: dict[str, Any] = measure_items(store, split, scores, interest, task.cuts, memory=memory)
-    triples = store.triples(split)
-    pairs = triples[triples[:, 1] == interest.relation][:, [0, 2]]
-    friends = score_pairs(scores, interest, pairs, memory=memory)
+    friends = score_pairs(scores, interest, friend_pairs(store, split, interest), memory=memory)
     known = store.adjacency(known=True)
     for name, matched in (("random", False), ("matched", True)):
         drawn = draw_strangers(known, interest, task.strangers, matched=matched, seed=0)

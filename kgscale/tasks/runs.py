@@ -32,13 +32,20 @@ from kgscale.models.reasoners import PathReasoner
 from kgscale.models.registry import Model, load_model
 from kgscale.sampling.interest import Interest
 from kgscale.sampling.paths import PathCutter
-from kgscale.tasks.calibration import Columns, read_calibration, read_factor, with_probability
+from kgscale.tasks.calibration import (
+    Columns,
+    read_calibration,
+    read_factor,
+    read_structure,
+    with_probability,
+)
 from kgscale.tasks.items import (
     columns_of,
     interest_of,
     joined,
     measure_friends,
     measure_items,
+    model_and_structure,
     recommender_of,
 )
 from kgscale.tasks.parts import features_of, some_of
@@ -214,7 +221,11 @@ class RecommendationRun(Run):
 
     @cached_property
     def scores(self) -> ItemScores:
-        return model_scores(self.vectors, self.model.decoder, self.interest)
+        model = model_scores(self.vectors, self.model.decoder, self.interest)
+        structure = read_structure(self.directory)
+        if structure is None:
+            return model
+        return model_and_structure(self.store, model, self.interest, structure)
 
     def recommend(self, users: Sequence[str], *, k: int = 10, known: bool = False) -> Columns:
         """Columns of the ``k`` best items of each user, by key or by name.

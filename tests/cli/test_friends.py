@@ -54,7 +54,7 @@ def the_run(tmp_path: Path) -> Path:
     "more",
     [
         ["strategy=full_batch"],
-        ["strategy=neighbor", "strategy.fanout=[10,10,10]", "strategy.batch_size=64"],
+        ["strategy=neighbor", "strategy.fanout=[10,10]", "strategy.batch_size=64"],
         ["strategy=subgraph", "encoder=embedding", "decoder=distmult"],
     ],
 )
@@ -83,6 +83,25 @@ def test_from_lines_to_lists(
     found = json.loads((run / "evaluation-test.json").read_text())["overall"]
     assert found["ndcg@20"] == test["ndcg@20"]
     assert "among as popular strangers" in " ".join(out.split())
+
+
+def test_the_same_scores_are_opened_again(
+    command: Command, circles: list[str], tmp_path: Path
+) -> None:
+    assert command(*circles, "predictions.count=60", "predictions.per_relation=3")[0] == 0
+    run = the_run(tmp_path)
+    assert set(json.loads((run / "structure.json").read_text())) == {"model", "neighbors"}
+    written = pq.read_table(run / "predictions.parquet").to_pydict()
+    opened = kgscale.load(run)
+    assert isinstance(opened, RecommendationRun)
+    users = list(dict.fromkeys(written["user"]))
+    again = opened.recommend(users, k=3)
+    assert again["item"] == written["item"]
+    assert again["score"] == pytest.approx(written["score"], rel=1e-4)
+    (run / "structure.json").write_text('{"model": "x"}')
+    code, _, error = command("predict", f"run={run}", "user=p1")
+    assert code == 3
+    assert "structure.json: no weight of neighbours is there" in error
 
 
 def test_nobody_is_recommended_to_itself_or_to_friends(
