@@ -41,6 +41,8 @@ def calibrate(
     Returns:
         The map, none where all answers or none are right, and what is told in the results.
     """
+    for name in (FILE, PICTURE):  # of a run that goes on
+        (directory / name).unlink(missing_ok=True)
     valid = listed("valid")
     calibration = None if valid is None else valid.fit(method)
     if valid is None or calibration is None:
@@ -69,7 +71,8 @@ def calibrate(
         "reliability": {"split": splits[-1], **{name: it.rows() for name, it in curves.items()}},
     }
     write_json(directory / FILE, content)
-    draw(curves, splits[-1], directory / PICTURE)
+    if curves:
+        draw(curves, splits[-1], directory / PICTURE)
     return calibration, found
 
 
