@@ -4,7 +4,6 @@ what has to be beaten."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
@@ -20,7 +19,6 @@ from kgscale.sampling.interest import Interest
 from kgscale.types import Ids
 
 Pairs = Int64[Tensor, "pair 2"]
-ADAMIC_ADAR: Final = "Adamic-Adar"
 TRIES: Final = 64
 """Rounds of drawing before a graph is so dense that few pairs are left."""
 
@@ -51,62 +49,9 @@ def friend_baselines(graph: Adjacency, interest: Interest) -> dict[str, ItemScor
 
     return {
         "common neighbours": common(friends),
-        ADAMIC_ADAR: common(weighted),
+        "Adamic-Adar": common(weighted),
         "degrees": product,
     }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Structure:
-    """How much a model's score counts, and how much the logarithm of one plus Adamic and Adar's:
-    what passes messages can't count common neighbours (Chamberlain et al. 2023, section 3)."""
-
-    model: float = 1.0
-    neighbors: float = 0.0
-
-    def __post_init__(self) -> None:
-        for weight in (self.model, self.neighbors):
-            if type(weight) is not float or not 0 <= weight < 1e300:
-                raise ValueError("no weight")
-
-    def scores(self, model: ItemScores, neighbors: ItemScores) -> ItemScores:
-        return lambda entity: (
-            self.model * model(entity) + self.neighbors * neighbors(entity).log1p()
-        )
-
-    @classmethod
-    def fit(
-        cls, friends: Float[Tensor, "pair 2"], strangers: Float[Tensor, "other 2"]
-    ) -> Structure:
-        """By logistic regression, neither counting less than nothing.
-
-        Args:
-            friends: what the model and Adamic and Adar say of pairs.
-        """
-        from scipy.optimize import minimize
-
-        table = torch.cat([friends, strangers]).double()
-        table[:, 1] = table[:, 1].log1p()
-        right = torch.cat([torch.ones(len(friends)), torch.zeros(len(strangers))]).double()
-        width = table.std(dim=0, correction=0).clamp(min=1e-9)
-        columns = ((table - table.mean(dim=0)) / width).numpy()
-        target = right.numpy()
-
-        def cost(given: Any) -> tuple[float, Any]:
-            odds = columns @ given[:2] + given[2]
-            off = 1 / (1 + np.exp(-odds.clip(-700, 700))) - target
-            # A little less than likelihood alone, so that what tells all apart stays finite.
-            loss = (np.logaddexp(0, odds) - target * odds).mean() + 1e-6 * (given**2).sum()
-            slope = np.array([*(columns.T @ off / len(off)), off.mean()])
-            return float(loss), slope + 2e-6 * given
-
-        bounds = [(0.0, None), (0.0, None), (None, None)]
-        found = minimize(cost, np.zeros(3), jac=True, bounds=bounds, method="L-BFGS-B").x
-        model, neighbors = (float(weight) for weight in found[:2] / width.numpy())
-        # Only their ratio counts.
-        return (
-            cls(model=1.0, neighbors=neighbors / model) if model else cls(model=0.0, neighbors=1.0)
-        )
 
 
 def score_pairs(

@@ -12,7 +12,6 @@ import torch
 from kgscale.durable import whole_file
 from kgscale.errors import DataError
 from kgscale.inference.calibrate import Listed
-from kgscale.inference.friends import Structure
 from kgscale.metrics.calibration import (
     Calibration,
     Method,
@@ -24,7 +23,6 @@ from kgscale.metrics.calibration import (
 from kgscale.tasks.directory import write_json
 
 FILE: Final = "calibration.json"
-STRUCTURE: Final = "structure.json"
 PICTURE: Final = "reliability.png"
 LARGEST: Final = 1 << 24
 """Bytes of a file that is still read."""
@@ -120,15 +118,6 @@ def read_factor(directory: Path) -> float | None:
         return given
 
     return _read(directory / FILE, factor, "factor of intervals")
-
-
-def read_structure(directory: Path) -> Structure | None:
-    """How much common neighbours count in a run; none if they don't.
-
-    Raises:
-        DataError: what is there is something else.
-    """
-    return _read(directory / STRUCTURE, lambda found: Structure(**found), "weight of neighbours")
 
 
 def with_probability(

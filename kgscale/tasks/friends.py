@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from functools import cached_property
 from typing import Any
 
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.store import GraphStore
-from kgscale.inference.friends import Structure, friend_baselines
-from kgscale.inference.recommend import ItemScores
+from kgscale.inference.friends import friend_baselines
 from kgscale.sampling.base import Strategy
 from kgscale.tasks import show
-from kgscale.tasks.calibration import STRUCTURE
-from kgscale.tasks.directory import write_json
-from kgscale.tasks.items import (
-    fit_structure,
-    known_before,
-    measure_friends,
-    model_and_structure,
-)
+from kgscale.tasks.items import known_before, measure_friends
 from kgscale.tasks.parts import GraphParts
 from kgscale.tasks.recommendation import RecommendationTraining
 from kgscale.tasks.settings import RunSettings
@@ -62,26 +52,6 @@ class FriendTraining(RecommendationTraining):
             )
         return module, strategy, spec
 
-    @cached_property
-    def scores(self) -> ItemScores:
-        """Of the model, and of common neighbours as far as validation says."""
-        model = super().scores
-        if not self.settings.task.structure or not self.store.num_triples["valid"]:
-            return model
-        interest = self.module.interest
-        with show.busy(self.console, "weighing common neighbours"):
-            self.structure = fit_structure(
-                self.store,
-                model,
-                interest,
-                self.settings.task.strangers,
-                memory=self.settings.memory,
-            )
-        write_json(self.directory / STRUCTURE, asdict(self.structure))
-        return model_and_structure(self.store, model, interest, self.structure)
-
-    structure: Structure | None = None
-
     def measure(self, metrics: dict[str, Any]) -> None:
         for split in self.measured_splits:
             with show.busy(self.console, f"ranking friends of {split}"):
@@ -114,11 +84,4 @@ class FriendTraining(RecommendationTraining):
 
     def tell(self, results: Mapping[str, Any]) -> None:
         self.console.print(show.pairs_outcome(results, self.settings.task.hits))
-        if self.structure is not None:
-            weight = f"{self.structure.neighbors:.4g}" if self.structure.model else "everything"
-            show.sentence(
-                self.console,
-                "scores are the model's, and the logarithm of one plus Adamic-Adar's times"
-                f" {weight} (fitted on validation)",
-            )
         super().tell(results)

@@ -13,10 +13,7 @@ from kgscale.graph.adjacency import Adjacency, first_triples
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.store import GraphStore
 from kgscale.inference.friends import (
-    ADAMIC_ADAR,
-    Structure,
     draw_strangers,
-    friend_baselines,
     pair_metrics,
     score_pairs,
 )
@@ -92,33 +89,6 @@ def measure_items(
     )
     sums = evaluate_items(recommender, held_links(store, split), cuts)
     return item_metrics(sums, cuts, len(interest.items))
-
-
-def model_and_structure(
-    store: GraphStore, model: ItemScores, interest: Interest, structure: Structure
-) -> ItemScores:
-    """A model's scores and what the neighbours of train say."""
-    neighbors = friend_baselines(store.adjacency(), interest)[ADAMIC_ADAR]
-    return structure.scores(model, neighbors)
-
-
-def fit_structure(
-    store: GraphStore, model: ItemScores, interest: Interest, strangers: int, *, memory: int
-) -> Structure:
-    """By validation: its friends, and strangers that are drawn for this alone."""
-    neighbors = friend_baselines(store.adjacency(), interest)[ADAMIC_ADAR]
-    known = store.adjacency(known=True)
-    drawn = [
-        draw_strangers(known, interest, strangers, matched=matched, seed=1)
-        for matched in (False, True)
-    ]
-    friends = friend_pairs(store, "valid", interest)
-
-    def table(pairs: Tensor) -> Tensor:
-        columns = [score_pairs(of, interest, pairs, memory=memory) for of in (model, neighbors)]
-        return torch.stack(columns, dim=1)
-
-    return Structure.fit(table(friends), table(torch.cat(drawn)))
 
 
 def friend_pairs(store: GraphStore, split: str, interest: Interest) -> Tensor:

@@ -36,7 +36,6 @@ from kgscale.tasks.calibration import (
     Columns,
     read_calibration,
     read_factor,
-    read_structure,
     with_probability,
 )
 from kgscale.tasks.items import (
@@ -45,7 +44,6 @@ from kgscale.tasks.items import (
     joined,
     measure_friends,
     measure_items,
-    model_and_structure,
     recommender_of,
 )
 from kgscale.tasks.parts import features_of, some_of
@@ -221,11 +219,7 @@ class RecommendationRun(Run):
 
     @cached_property
     def scores(self) -> ItemScores:
-        model = model_scores(self.vectors, self.model.decoder, self.interest)
-        structure = read_structure(self.directory)
-        if structure is None:
-            return model
-        return model_and_structure(self.store, model, self.interest, structure)
+        return model_scores(self.vectors, self.model.decoder, self.interest)
 
     def recommend(self, users: Sequence[str], *, k: int = 10, known: bool = False) -> Columns:
         """Columns of the ``k`` best items of each user, by key or by name.

@@ -75,7 +75,6 @@ class TaskSettings:
     cuts: Sequence[int] = (10, 20)
     hits: Sequence[int] = (20, 50, 100)
     strangers: int = 20000
-    structure: bool = True
     logarithm: bool = False
     coverage: float = 0.9
 

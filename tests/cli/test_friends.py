@@ -90,7 +90,6 @@ def test_the_same_scores_are_opened_again(
 ) -> None:
     assert command(*circles, "predictions.count=60", "predictions.per_relation=3")[0] == 0
     run = the_run(tmp_path)
-    assert set(json.loads((run / "structure.json").read_text())) == {"model", "neighbors"}
     written = pq.read_table(run / "predictions.parquet").to_pydict()
     opened = kgscale.load(run)
     assert isinstance(opened, RecommendationRun)
@@ -98,10 +97,6 @@ def test_the_same_scores_are_opened_again(
     again = opened.recommend(users, k=3)
     assert again["item"] == written["item"]
     assert again["score"] == pytest.approx(written["score"], rel=1e-4)
-    (run / "structure.json").write_text('{"model": "x"}')
-    code, _, error = command("predict", f"run={run}", "user=p1")
-    assert code == 3
-    assert "structure.json: no weight of neighbours is there" in error
 
 
 def test_nobody_is_recommended_to_itself_or_to_friends(

@@ -9,7 +9,6 @@ import torch
 
 from kgscale.graph.adjacency import both_ways
 from kgscale.inference.friends import (
-    Structure,
     draw_strangers,
     friend_baselines,
     pair_metrics,
@@ -98,27 +97,3 @@ def test_metrics_by_hand() -> None:
     assert found["hits@9"] == 1
     assert found["strangers"] == 4
     assert pair_metrics(torch.empty(0), torch.ones(2), (1,)) == {}
-
-
-def test_what_tells_friends_apart_counts() -> None:
-    """Friends have two more in common; of the model's scores only every second says something."""
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(2000, 2, generator=generator)
-    right = torch.arange(2000) < 1000
-    table = torch.stack([noise[:, 0] + right, (noise[:, 1] + 3 + right).exp()], dim=1)
-    found = Structure.fit(table[right], table[~right])
-    # Both say as much, in their own unit: log(1 + x) is about what was drawn.
-    assert found.model == 1
-    assert found.neighbors == pytest.approx(1, abs=0.25)
-    useless = torch.stack([noise[:, 0], table[:, 1]], dim=1)
-    assert Structure.fit(useless[right], useless[~right]).neighbors > 5
-    against = torch.stack([-table[:, 0], table[:, 1]], dim=1)
-    assert Structure.fit(against[right], against[~right]) == Structure(model=0.0, neighbors=1.0)
-    both = found.scores(lambda one: torch.ones(len(one), 3), lambda one: torch.zeros(len(one), 3))
-    assert both(torch.tensor([0, 1])).tolist() == [[1.0] * 3] * 2
-
-
-@pytest.mark.parametrize("weights", [(-1.0, 1.0), (float("nan"), 1.0), (1, 1.0), (1.0, "x")])
-def test_no_weights(weights: tuple[float, float]) -> None:
-    with pytest.raises(Exception, match=r"no weight|neighbors|model"):
-        Structure(model=weights[0], neighbors=weights[1])
