@@ -43,6 +43,11 @@ def printable(text: str) -> str:
     )
 
 
+def is_name(text: str) -> bool:
+    """Whether a file can be called so: in UTF-8, without a zero."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether this is how numpy, torch or a driver says that memory has run out."""
     names = {kind.__name__ for kind in type(error).__mro__}

@@ -174,6 +174,8 @@ def _parsed(overrides: Sequence[str]) -> list[Override]:
     for text in overrides:
         if text.startswith("-"):
             raise ConfigError(f"{text} is not a flag here; --help lists them")
+        if text.startswith("="):
+            raise ConfigError(f"{text!r} has no key before its =; see --help")
         if "=" not in text and not text.startswith("~"):
             raise ConfigError(f"{text!r} is neither a command nor key=value; see --help")
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kgscale.cli.conf import help_text
-from kgscale.errors import ConfigError, Interrupted, KgscaleError, out_of_memory, printable
+from kgscale.errors import ConfigError, Interrupted, KgscaleError, is_name, out_of_memory, printable
 from kgscale.signals import asking_to_end, took_the_terminal
 
 COMMANDS: Final = {
@@ -111,6 +111,11 @@ def _rank() -> int:
 
 
 def _main(arguments: list[str]) -> int:
+    for text in arguments:
+        if not is_name(text):
+            raise ConfigError(
+                f"the argument {text!a} is no text of UTF-8: write it, or rename it so"
+            )
     if "--help" in arguments or "-h" in arguments:
         print(help_text(COMMANDS))
         return 0

@@ -73,7 +73,8 @@ def three(shares: Sequence[float | int], name: str) -> Shares:
 
 
 def _check_shares(ratio: Shares, setting: str) -> None:
-    if len(ratio) != 3 or min(ratio) < 0 or abs(sum(ratio) - 1) > 1e-6:
+    # NaN is neither too small nor too large.
+    if len(ratio) != 3 or not all(0 <= share <= 1 for share in ratio) or abs(sum(ratio) - 1) > 1e-6:
         raise ConfigError(
             f"{setting} needs three shares for train, valid and test that add up to 1, "
             f"got {list(ratio)}"

@@ -39,8 +39,6 @@ def calibrate(
     Returns:
         The map, none where all answers or none are right, and what is told in the results.
     """
-    for name in (FILE, PICTURE):  # of a run that goes on
-        (directory / name).unlink(missing_ok=True)
     valid = listed("valid")
     calibration = None if valid is None else valid.fit(method)
     if valid is None or calibration is None:
@@ -72,6 +70,12 @@ def calibrate(
     if curves:
         draw(curves, splits[-1], directory / PICTURE)
     return calibration, found
+
+
+def forget(directory: Path) -> None:
+    """What was fitted to a model, before there is another one."""
+    for name in (FILE, PICTURE):
+        (directory / name).unlink(missing_ok=True)
 
 
 def read_calibration(directory: Path) -> Calibration | None:

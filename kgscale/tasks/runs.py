@@ -11,7 +11,7 @@ from typing import Any, Final
 import torch
 
 from kgscale.data.audit import Tell, silent
-from kgscale.errors import ConfigError, DataError
+from kgscale.errors import ConfigError, DataError, is_name
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.propagate import Propagation, propagate
 from kgscale.graph.store import GraphStore
@@ -443,7 +443,7 @@ def open_run(directory: Path | str, *, memory: int = 1 << 28) -> Run:
         )
     model, spec = load_model(directory / "model")
     for name in ("store", "fingerprint"):
-        if not isinstance(spec.get(name), str) or "\0" in spec[name]:
+        if not isinstance(spec.get(name), str) or not is_name(spec[name]):
             raise DataError(f"{directory}: model/model.json names no {name}: train again")
     store_path = Path(spec["store"])
     if not store_path.is_absolute() or store_path.resolve().is_relative_to(directory.resolve()):

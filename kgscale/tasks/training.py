@@ -25,7 +25,7 @@ from kgscale.metrics.calibration import Calibration
 from kgscale.models.registry import save_model
 from kgscale.sampling.base import Strategy
 from kgscale.tasks import show
-from kgscale.tasks.calibration import calibrate
+from kgscale.tasks.calibration import calibrate, forget
 from kgscale.tasks.components import build, component
 from kgscale.tasks.directory import DONE, RESULTS, hardware, revision, versions, write_json
 from kgscale.tasks.parts import GraphParts
@@ -232,6 +232,7 @@ class Training(ABC):
 
     def _finish(self, fitted: FitResult) -> None:
         """Model, metrics and answers; what there is so far if it is interrupted."""
+        forget(self.directory)
         save_model(self.module.model, self.spec, self.directory / "model")
         metrics: dict[str, Any] = {"valid": fitted.metrics}
         done = False

@@ -82,6 +82,8 @@ def test_from_numbers_to_intervals(command: Command, town: list[str], tmp_path: 
     assert isinstance(opened, NumberRun)
     (value,) = opened.predict(entity="p3")["value"]
     assert value == pytest.approx(float(rows["p3"]["value"]), rel=1e-4)
+    (low,) = opened.predict(entity="p3")["low"]
+    assert low == pytest.approx(float(rows["p3"]["low"]), rel=1e-4)
 
 
 def test_wide_intervals_are_left_out(command: Command, town: list[str], tmp_path: Path) -> None:

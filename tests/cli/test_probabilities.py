@@ -128,3 +128,17 @@ def test_somebody_elses_map(command: Command, trained: Path, tmp_path: Path, con
     assert code == 3
     assert "calibration.json: no map of scores is there" in error
     assert error.count("\n") == 1
+
+
+def test_a_map_is_of_the_model_beside_it(command: Command, data: Path, tmp_path: Path) -> None:
+    """A run that goes on forgets it, whether it fits another or none."""
+    own = ["data=triples", f"data.path={data}", f"root={tmp_path}", *SMALL]
+    assert command(*own)[0] == 0
+    (run,) = (tmp_path / "link_prediction").iterdir()
+    before = (run / "calibration.json").read_bytes()
+    assert command(f"resume={run}", "trainer.max_epochs=3")[0] == 0
+    assert (run / "calibration.json").read_bytes() != before
+    more = ["trainer.max_epochs=4", "evaluation.calibrate=none"]
+    assert command(f"resume={run}", *more)[0] == 0
+    assert not (run / "calibration.json").exists()
+    assert not (run / "reliability.png").exists()

@@ -217,7 +217,16 @@ def test_refusals(scratch: Path, rows: Given, entities: set[str] | None, words: 
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("ratio", [(0.9, 0.2, 0.1), (0.0, 0.5, 0.5), (1.1, -0.1, 0.0)])
+@pytest.mark.parametrize(
+    "ratio",
+    [
+        (0.9, 0.2, 0.1),
+        (0.0, 0.5, 0.5),
+        (1.1, -0.1, 0.0),
+        (float("nan"), 0, 0),
+        (0.5, float("nan"), 0.5),
+    ],
+)
 def test_impossible_shares(ratio: tuple[float, float, float]) -> None:
     with pytest.raises(ConfigError, match=r"data\.label_split"):
         LabelRule(ratio=ratio)

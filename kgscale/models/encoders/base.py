@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, Literal, NamedTuple, get_args
@@ -76,7 +77,7 @@ class Encoder(nn.Module, ABC):
             raise ConfigError(
                 f"encoder.num_layers needs an int from 0 to {MOST_LAYERS}, got {num_layers}"
             )
-        if scale < 0:
+        if not 0 <= scale < math.inf:
             raise ConfigError(f"encoder.scale needs a number of at least 0, got {scale}")
         self.num_relations, self.dim, self.num_layers = num_relations, dim, num_layers
         self.relation = nn.Parameter(torch.empty(2 * num_relations, dim))
