@@ -27,6 +27,8 @@ WORKS = (
     "scale",
     "ogb",
     "recommend",
+    "questions",
+    "explain",
 )
 
 

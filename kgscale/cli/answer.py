@@ -32,6 +32,7 @@ from kgscale.tasks.runs import (
     RecommendationRun,
     Run,
     open_run,
+    rest_of,
 )
 from kgscale.tasks.schema import MIB, at_least, from_settings, mebibytes, share
 
@@ -250,7 +251,10 @@ def _evaluated(run: Run, asked: EvaluateSettings) -> tuple[dict[str, Any], Table
         return content, show.items_evaluation(content)
     assert isinstance(run, LinkRun)
     relations = run.store.relation_keys(list(range(run.store.num_relations)))
-    ranker = run.ranker(rest=asked.rest, blend=asked.blend) if isinstance(run, PathRun) else None
+    ranker = None
+    if isinstance(run, PathRun):
+        rest = asked.rest and rest_of(asked.rest, run.store, memory=run.memory)
+        ranker = run.ranker(rest=rest or None, blend=asked.blend)
     report = run.evaluate(split, ranker=ranker, measure_on=asked.measure_on)
     content = show.evaluation_content(split, report, relations)
     if ranker is not None:

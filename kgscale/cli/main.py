@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "evaluate": "measure a trained model on a split: run=DIR split=valid|test",
     "predict": "answer: run=DIR head=… relation=… k=10, or entity=… for its labels",
     "ask": "a question of several hops: run=DIR \"?x : knows(?x, ?y) and likes(?y, 'Ann')\"",
+    "explain": "why: the facts behind run=DIR head=… relation=… tail=…, or entity=…, in a picture",
     "compare": "several strategies and seeds for equal time: a table, a CSV file and a picture",
     "tune": "search for settings by validation: trials=20, kept on disk (extra tune)",
     "leaderboard": "what OGB's form asks for, from runs=DIR of one recipe; files for OGB-LSC",
@@ -246,6 +247,12 @@ def _ask(settings: dict[str, Any]) -> int:
     return ask(settings)
 
 
+def _explain_prediction(settings: dict[str, Any]) -> int:
+    from kgscale.cli.explain import explain
+
+    return explain(settings)
+
+
 def _leaderboard(settings: dict[str, Any]) -> int:
     from kgscale.cli.answer import leaderboard
 
@@ -272,6 +279,7 @@ def _take(arguments: list[str], *flag: str) -> bool:
 _RUN: Final[dict[str, Callable[[dict[str, Any]], int]]] = {
     "ask": _ask,
     "evaluate": _evaluate,
+    "explain": _explain_prediction,
     "predict": _predict,
     "leaderboard": _leaderboard,
     "doctor": _doctor,

@@ -28,6 +28,7 @@ SKEW = 2.5
 EDGES_PER_PAPER = 10
 """Four citations, three authors and two fields; the tenth is an author's institution."""
 LEAST_PER_CLASS = 10
+FIRST_YEAR = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,9 @@ class Academic:
     features: int
     signal: float
     seed: int
+    years: int = 0
+    """In which papers appear, the first of all topics first, and cite earlier ones; 0: papers have
+    no time, and cite any."""
 
     def __post_init__(self) -> None:
         least = self.classes * LEAST_PER_CLASS * EDGES_PER_PAPER
@@ -86,6 +90,11 @@ class Academic:
             link("affiliated_with", author, nodes["institution"], rest, self._affiliated_with),
         ]
 
+    def year(self, paper: Ints) -> Ints:
+        """From ``FIRST_YEAR`` on, about as many papers in each."""
+        size = self.nodes["paper"].size
+        return FIRST_YEAR + paper * max(1, self.years) // size
+
     def topic(self, paper: Ints) -> Ints:
         """The planted one."""
         return paper % self.classes
@@ -117,12 +126,16 @@ class Academic:
     def _stream(self, name: str) -> Stream:
         return Stream(self.seed, name)
 
-    def _near(self, name: str, topic: Ints, nodes: Nodes, index: Ints) -> Ints:
-        """A node of the same topic in a share ``homophily`` of cases, else of any topic."""
+    def _near(
+        self, name: str, topic: Ints, nodes: Nodes, index: Ints, ranks: Ints | None = None
+    ) -> Ints:
+        """A node of the same topic in a share ``homophily`` of cases, else of any topic; of the
+        first so many ``ranks``, if these are given."""
         stay = self._stream(f"{name} stays").uniform(index) < self.homophily
         any_ = self._stream(f"{name} topic").below(self.classes, index)
         topic = np.where(stay, topic, any_)
-        rank = self._rank(name, (nodes.size - topic - 1) // self.classes + 1, index)
+        limit = (nodes.size - topic - 1) // self.classes + 1 if ranks is None else ranks
+        rank = self._rank(name, limit, index)
         return rank * self.classes + topic
 
     def _rank(self, name: str, limit: int | Ints, index: Ints) -> Ints:
@@ -136,6 +149,11 @@ class Academic:
 
     def _cites(self, index: Ints) -> tuple[Ints, Ints]:
         nodes = self.nodes["paper"]
+        if self.years:
+            # The first of each topic have nothing to cite.
+            paper = self.classes + self._stream("cites").below(nodes.size - self.classes, index)
+            ranks = paper // self.classes
+            return paper, self._near("cites", self.topic(paper), nodes, index, ranks)
         paper = self._stream("cites").below(nodes.size, index)
         cited = self._near("cites", self.topic(paper), nodes, index)
         # Nobody cites the paper itself: the next one of the topic (or the first) instead.

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +33,11 @@ class NodeLabelRows:
     line: NDArray[np.int64]
 
 
+Role = Literal["both", "asked", "head", "tail"]
+"""Messages both ways; no message, but a question to train on; a message to the head, or to the
+tail, alone. Where some are asked, no others are."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """Some triples by key, all of one split."""
@@ -42,6 +47,8 @@ class Facts:
     head: pa.Array
     relation: pa.Array
     tail: pa.Array
+    role: Role = "both"
+    """What train triples are for."""
     node_labels: NodeLabelRows | None = None
     """Triples of the same chunk that are labels, and no facts."""
 
@@ -150,6 +157,8 @@ class Reading:
     features: Sequence[Features] = ()
     benchmark: str | None = None
     """The name under which OGB measures it."""
+    roles: bool = False
+    """Whether train triples have other roles than messages both ways."""
     undirected: bool = False
     """Whether relations hold both ways; each triple comes one way."""
     asked: Iterator[Asked] = field(default_factory=lambda: iter(()))

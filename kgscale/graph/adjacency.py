@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int, Int64
 from torch import Tensor
 
 from kgscale.graph.reciprocal import inverse
+from kgscale.kernels.sample import expand_runs
 from kgscale.types import EdgeSource, EdgeType, Indptr
 
 FIELDS = ("indptr", "source", "relation", "triple")
@@ -54,6 +55,14 @@ class Adjacency:
             triple=arrays["triple"],
             num_relations=num_relations,
         )
+
+
+def with_neighbors(graph: Adjacency, entity: Int64[Tensor, " some"]) -> Int64[Tensor, " all"]:
+    """Entities and those that an edge joins them to, ascending."""
+    bounds = graph.indptr.long()
+    edge, _ = expand_runs(bounds[entity], bounds[entity + 1])
+    found: Tensor = torch.unique(torch.cat([entity, graph.source[edge].long()]))
+    return found
 
 
 def only(graph: Adjacency, stays: Bool[Tensor, " edge"]) -> Adjacency:

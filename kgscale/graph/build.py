@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from kgscale.data.audit import Audit
 from kgscale.data.database import Database, size_in_bytes
 from kgscale.data.label_table import NodeLabelTable
-from kgscale.data.source import Reading, Source
+from kgscale.data.source import Reading, Role, Source
 from kgscale.data.splits import SPLITS, TRAIN
 from kgscale.data.spool import Array, Spool
 from kgscale.data.vocabulary import Vocabulary
 from kgscale.graph.asked import write_questions
 from kgscale.graph.catalog import write_classes, write_entities, write_relations
-from kgscale.graph.compress import REPEATED, Direction, Mask, split_of, write_adjacency
+from kgscale.graph.compress import REPEATED, ROLES, Direction, Mask, split_of, write_adjacency
 from kgscale.graph.facts import assign, by_tail, encode, sort_facts, unseen_in_train
 from kgscale.graph.features import write_features
 from kgscale.graph.integrity import ContentHash
@@ -84,10 +84,11 @@ def _build(source: Source, directory: Path, shop: Workshop, audit: Audit) -> Bui
     own_labels = _own_labels(reading, shop)
     shop.keys.close()
     audit.tell(f"sorting {slots.size:,} triples")
-    facts, duplicates = sort_facts(slots, shop)
+    facts, duplicates = sort_facts(slots, shop, roles=reading.roles)
     facts, sizes = assign(facts, source.split, shop, source.name)
     audit.tell(f"writing {2 * facts.size:,} edges")
-    write_graph(directory, facts, shop, content, sizes)
+    if number := write_graph(directory, facts, shop, content, sizes, roles=reading.roles):
+        described["asked_links"] = number
     write_relations(directory, shop.relations, classes, facts, content)
     if len(own_labels):
         joined = count_joined(own_labels, facts, shop.entities.size)
@@ -167,29 +168,54 @@ def write_triples(directory: Path, facts: Spool, shop: Workshop, content: Conten
 
 
 def write_graph(
-    directory: Path, facts: Spool, shop: Workshop, content: ContentHash, sizes: Array
-) -> None:
-    """Triples, and the edges of train alone and of every known fact."""
+    directory: Path,
+    facts: Spool,
+    shop: Workshop,
+    content: ContentHash,
+    sizes: Array,
+    *,
+    roles: bool,
+) -> int:
+    """Triples, and the edges of train alone and of every known fact; where triples have ``roles``,
+    also those that are asked. Returns how many these are."""
     write_triples(directory, facts, shop, content)
     tails = by_tail(facts, shop)
     counts = {"num_entities": shop.entities.size, "num_relations": shop.relations.size}
     forward = Direction(edges=tails, target="tail", source="head", reciprocal=False, **counts)
     backward = Direction(edges=facts, target="head", source="tail", reciprocal=True, **counts)
 
-    def adjacency(prefix: str, mask: Mask) -> None:
+    def adjacency(prefix: str, both: tuple[Mask, Mask]) -> None:
         write_adjacency(
             directory,
             prefix,
             forward=forward,
             backward=backward,
-            mask=mask,
+            masks=both,
             offsets=np.concatenate([[0], np.cumsum(sizes)]),
         )
 
-    masks: dict[str, Mask] = {
-        "known": lambda flags: flags & REPEATED == 0,
-        "train": lambda flags: split_of(flags) == TRAIN,
-    }
+    def train(without: Role) -> Mask:
+        """Edges to one end: not those of triples that tell the other end alone."""
+        gone = ROLES["asked"] | ROLES[without]
+        return lambda flags: (split_of(flags) == TRAIN) & (flags & gone == 0)
+
+    def known(flags: Array) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = flags & REPEATED == 0
+        return found
+
+    def asked(flags: Array) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = (split_of(flags) == TRAIN) & (flags & ROLES["asked"] > 0)
+        return found
+
+    masks = {"known": (known, known), "train": (train("head"), train("tail"))}
+    number = 0
+    if roles:
+        for (flags,) in facts.pieces("flags"):
+            content.add("role", flags)
+            number += int(asked(flags).sum())
+        if number:
+            masks["asked"] = asked, asked
     with ThreadPoolExecutor(shop.threads) as pool:
         list(pool.map(adjacency, masks, masks.values()))
     tails.remove()
+    return number

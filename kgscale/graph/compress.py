@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kgscale.data.source import Role
 from kgscale.data.spool import PIECE, Array, NpyWriter, Spool
 from kgscale.data.vocabulary import id_type, relation_type
 from kgscale.graph.adjacency import FIELDS
@@ -18,6 +19,8 @@ from kgscale.graph.reciprocal import inverse
 
 SPLIT_BITS, REPEATED = 3, 4
 """Flags of an edge: its split, and whether an earlier split has the same triple."""
+ROLES: Final[dict[Role, int]] = {"both": 0, "asked": 8, "head": 16, "tail": 32}
+"""Flags of what a train triple is for."""
 Counts: TypeAlias = NDArray[np.int64]
 Mask: TypeAlias = Callable[[Array], NDArray[np.bool_]]
 """Which edges belong, by their flags."""
@@ -101,12 +104,13 @@ def write_adjacency(
     *,
     forward: Direction,
     backward: Direction,
-    mask: Mask,
+    masks: tuple[Mask, Mask],
     offsets: Counts,
 ) -> None:
-    """Write the files of an ``Adjacency``."""
+    """Write the files of an ``Adjacency``; each direction has a mask."""
     sides = [
-        Side(direction=direction, mask=mask, offsets=offsets) for direction in (forward, backward)
+        Side(direction=direction, mask=mask, offsets=offsets)
+        for direction, mask in zip((forward, backward), masks, strict=True)
     ]
     indptr = sides[0].starts + sides[1].starts
     edges = int(indptr[-1])

@@ -11,13 +11,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from kgscale.data.audit import Audit
-from kgscale.data.source import Facts, Reading, Source
+from kgscale.data.source import Facts, NumberedFacts, Reading, Source
 from kgscale.data.splits import SPLITS, TEST, TRAIN, VALID, Columns, Division, SplitRule, divide
 from kgscale.data.spool import Array, Spool
 from kgscale.data.vocabulary import id_type
 from kgscale.errors import DataError
 from kgscale.graph.asked import Waiting, encode_relations
-from kgscale.graph.compress import REPEATED, split_of
+from kgscale.graph.compress import REPEATED, ROLES, split_of
 from kgscale.graph.workshop import CODES, OPEN, TRIPLE, Workshop
 
 Item = TypeVar("Item")
@@ -47,7 +47,7 @@ def encode(source: Source, audit: Audit, shop: Workshop) -> tuple[Spool, Reading
             head=shop.entities.encode(facts.head),
             relation=relation,
             tail=shop.entities.encode(facts.tail),
-            split=np.full(len(facts.head), CODES[facts.split], np.uint8),
+            split=np.full(len(facts.head), CODES[facts.split] | _role(facts), np.uint8),
         )
         if isinstance(facts, Facts) and facts.node_labels is not None:
             shop.labels.add(facts.node_labels)
@@ -61,7 +61,11 @@ def encode(source: Source, audit: Audit, shop: Workshop) -> tuple[Spool, Reading
     return slots, reading, asked
 
 
-def sort_facts(slots: Spool, shop: Workshop) -> tuple[Spool, dict[str, int]]:
+def _role(facts: Facts | NumberedFacts) -> int:
+    return ROLES[facts.role] if isinstance(facts, Facts) else 0
+
+
+def sort_facts(slots: Spool, shop: Workshop, *, roles: bool) -> tuple[Spool, dict[str, int]]:
     """Distinct facts in the order of (head, relation, tail, split), and how many were repeated."""
     schema = shop.schema(split=pa.uint8())
 
@@ -73,10 +77,12 @@ def sort_facts(slots: Spool, shop: Workshop) -> tuple[Spool, dict[str, int]]:
     facts = shop.spool("fact", pa.schema([*schema, ("repeated", pa.uint8())]))
     again = np.zeros(len(CODES), np.int64)
     last: list[Array] | None = None
-    for columns in shop.sort(rows(), schema, (*TRIPLE, "split"), size=slots.size):
+    splits = 2 * max(ROLES.values()) if roles else len(CODES)
+    order = (*TRIPLE, "split")
+    for columns in shop.sort(rows(), schema, order, size=slots.size, splits=splits):
         triple = _same(columns[:3], last and last[:3])
         copy = triple & _same(columns[3:], last and last[3:])
-        again += np.bincount(columns[3][copy], minlength=len(CODES))
+        again += np.bincount(split_of(columns[3][copy]), minlength=len(CODES))
         kept = dict(zip(schema.names, (column[~copy] for column in columns), strict=True))
         facts.append(**kept, repeated=triple[~copy])
         last = [column[-1:] for column in columns]
@@ -97,7 +103,7 @@ def assign(facts: Spool, rule: SplitRule, shop: Workshop, name: str) -> tuple[Sp
     """Divide the open facts; give each its row in its split. Returns the splits' sizes too."""
     given = np.zeros(len(CODES), np.int64)
     for (split,) in facts.pieces("split"):
-        given += np.bincount(split, minlength=len(CODES))
+        given += np.bincount(split_of(split), minlength=len(CODES))
     division = _divide(facts, given, rule, shop, name) if given[OPEN] else None
     divided = 0
     done = shop.spool("divided", shop.schema(row=row_type(facts), flags=pa.uint8()))
@@ -107,12 +113,13 @@ def assign(facts: Spool, rule: SplitRule, shop: Workshop, name: str) -> tuple[Sp
             open_ = np.flatnonzero(split == OPEN)
             split[open_] = division.sides(divided, divided + len(open_))
             divided += len(open_)
+        role, split = split - split_of(split), split_of(split)
         row = np.empty(len(split), np.int64)
         for code in range(len(SPLITS)):
             at = np.flatnonzero(split == code)
             row[at] = np.arange(sizes[code], sizes[code] + len(at))
             sizes[code] += len(at)
-        flags = split + repeated * np.uint8(REPEATED)
+        flags = split + role + repeated * np.uint8(REPEATED)
         done.append(head=head, relation=relation, tail=tail, row=row, flags=flags)
     facts.remove()
     return done, sizes

@@ -109,6 +109,12 @@ class GraphStore:
             self._both_ways[prefix] = both_ways(given)
         return self._both_ways[prefix]
 
+    def asked_links(self) -> Adjacency | None:
+        """The train triples that are asked, where these carry no messages; else None."""
+        if not self.manifest["counts"].get("asked_links"):
+            return None
+        return Adjacency.open(self.path, "asked", self.num_relations)
+
     @property
     def undirected(self) -> bool:
         """Whether relations hold both ways; a triple is kept one way alone."""

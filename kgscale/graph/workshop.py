@@ -70,13 +70,25 @@ class Workshop:
         return Spool(self.scratch, name, _kinds(schema))
 
     def sort(
-        self, spool: Iterable[Sequence[Array]], schema: pa.Schema, by: Sequence[str], *, size: int
+        self,
+        spool: Iterable[Sequence[Array]],
+        schema: pa.Schema,
+        by: Sequence[str],
+        *,
+        size: int,
+        splits: int = len(CODES),
     ) -> Iterator[list[Array]]:
-        """``size`` rows in the order of some columns; a stable sort, out of core if need be."""
+        """``size`` rows in the order of some columns; a stable sort, out of core if need be.
+
+        Args:
+            splits: what the column of splits stays below.
+        """
         kinds = _kinds(schema)
         rest = [name for name in schema.names if name not in by]
         rows = _numbered(spool, schema.names)
-        limits = {name: self._limit(name) for name in by} | ({POSITION: size} if rest else {})
+        known = {"relation": self.relations.size, "split": splits}
+        limits = {name: known.get(name, self.entities.size) for name in by}
+        limits |= {POSITION: size} if rest else {}
         packing = Packing.of(limits)
         width = 8 + sum(kinds[name].itemsize for name in rest)
         if packing is None:
@@ -87,10 +99,6 @@ class Workshop:
             sorted_rows = self._sort_packed(rows, packing, schema, rest)
         for row in sorted_rows:
             yield [row[name].astype(kind, copy=False) for name, kind in kinds.items()]
-
-    def _limit(self, name: str) -> int:
-        limits = {"relation": self.relations.size, "split": len(CODES)}
-        return limits.get(name, self.entities.size)
 
     def _sort_packed(
         self, rows: Iterator[dict[str, Array]], packing: Packing, schema: pa.Schema, rest: list[str]

@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.nn import functional
 
 from kgscale.batch import Block, Given
 from kgscale.graph.adjacency import Adjacency
-from kgscale.kernels.sample import sample_neighbors
+from kgscale.kernels.sample import expand_runs, sample_neighbors
 from kgscale.models.encoders.precomputed import MapEncoder, only_features
 from kgscale.models.link import LinkModel
 from kgscale.models.node import NodeModel
@@ -48,6 +49,14 @@ class GraphVectors:
 
 Features = Callable[[Int64[Tensor, " entity"]], Given]
 """The given features of some entities."""
+
+
+class Hidden(NamedTuple):
+    """Triples that a graph is to lack."""
+
+    triple: Int64[Tensor, " triple"]
+    end: Int64[Tensor, " entity"]
+    """All that is head or tail of one."""
 
 
 def no_features(entity_id: Int64[Tensor, " entity"]) -> Given:
@@ -84,7 +93,7 @@ class Embedder:
     @cached_property
     def every(self) -> GraphVectors:
         """Of all entities, layer by layer, a block of rows at a time."""
-        with self._inference():
+        with self.inference():
             last = self.model.encoder.relations()[-1]
             if isinstance(self.model, LinkModel):
                 last = self.model.decoder.relations(last)
@@ -96,9 +105,9 @@ class Embedder:
         if whole or "every" in self.__dict__:
             entity = self.every.entity
             return entity[entity_id.to(entity.device)]
-        with self._inference():
+        with self.inference():
             asked, place = torch.unique(entity_id, return_inverse=True)
-            found = self._gathered(asked)
+            found = self.gathered(asked)
             return found[place.to(found.device)]
 
     @property
@@ -107,7 +116,8 @@ class Embedder:
         return fits(2 * self.rows, self.model.encoder.dim, self.device, self.memory)
 
     @contextmanager
-    def _inference(self) -> Iterator[None]:
+    def inference(self) -> Iterator[None]:
+        """The model as it answers: no dropout, no gradients."""
         training = self.model.training
         self.model.eval()
         try:
@@ -119,7 +129,7 @@ class Embedder:
     def _every(self) -> EntityVectors:
         encoder, inputs = self.model.encoder, self.model.inputs
         if self.layers and not self.fits and self.device.type != "cpu":
-            return self._gathered(torch.arange(self.rows))
+            return self.gathered(torch.arange(self.rows))
         if inputs.is_table and not isinstance(encoder, MapEncoder):
             assert inputs.table is not None
             x = inputs.table.weight.detach()
@@ -135,19 +145,19 @@ class Embedder:
             x = out
         return x
 
-    def _gathered(self, entity_id: Int64[Tensor, " entity"]) -> EntityVectors:
+    def gathered(self, entity_id: Int64[Tensor, " entity"]) -> EntityVectors:
         """Layer by layer too, but a block's inputs are copied from where they are, and no row is
         made that nobody reads. Ids are ascending."""
         if not self.layers:
             return self._brought(entity_id)
-        relations, needed = self.model.encoder.relations(), self._needed(entity_id)
+        relations, needed = self.model.encoder.relations(), self.needed(entity_id)
         before: EntityVectors | None = None
         for index, rows in enumerate(needed):
             out = self._matrix(len(rows))
             for first in range(0, len(rows), ROWS):
-                read, block = self._block(rows[first : first + ROWS])
+                read, block = self.block(rows[first : first + ROWS])
                 x = (
-                    self._rows(read)
+                    self.rows_of(read)
                     if before is None
                     else before[torch.searchsorted(needed[index - 1], read).to(before.device)]
                 )
@@ -158,39 +168,60 @@ class Embedder:
         assert before is not None
         return before
 
-    def _needed(self, entity_id: Int64[Tensor, " entity"]) -> list[Int64[Tensor, " row"]]:
+    def needed(self, entity_id: Int64[Tensor, " entity"]) -> list[Int64[Tensor, " row"]]:
         """What of each layer's output the next one reads, ascending."""
         needed = [entity_id]
         for _ in range(self.layers - 1):
             marked = torch.zeros(self.rows, dtype=torch.bool)
             for part in torch.split(needed[0], ROWS):
-                marked[self._block(part)[0]] = True
+                marked[self.block(part)[0]] = True
             needed.insert(0, marked.nonzero()[:, 0])
         return needed
 
-    def _block(self, targets: Int64[Tensor, " target"]) -> tuple[Int64[Tensor, " input"], Block]:
-        """Some rows with all their in-edges, and the entities that they read, these first."""
+    def block(
+        self, targets: Int64[Tensor, " target"], hidden: Hidden | None = None
+    ) -> tuple[Int64[Tensor, " input"], Block]:
+        """Some rows with all their in-edges but the hidden, and the entities that they read, these
+        first."""
         graph = self.graph
         found = sample_neighbors(
-            graph.indptr, graph.source, graph.relation, targets, [-1], seed=0, with_edge=False
+            graph.indptr,
+            graph.source,
+            graph.relation,
+            targets,
+            [-1],
+            seed=0,
+            with_edge=hidden is not None,
         )
-        block = Block(
-            indptr=found.indptr[: len(targets) + 1],
-            source=found.source,
-            relation=found.relation,
-            degree=graph.degree(found.entity_id),
-        )
+        indptr, source, relation = found.indptr[: len(targets) + 1], found.source, found.relation
+        degree = graph.degree(found.entity_id)
+        if hidden is not None:
+            assert found.edge is not None
+            stays = ~torch.isin(graph.triple[found.edge.long()].long(), hidden.triple)
+            indptr = functional.pad(stays.cumsum(0), (1, 0))[indptr.long()]
+            source, relation = source[stays], relation[stays]
+            degree = degree - self._hidden_edges(found.entity_id, hidden)
+        block = Block(indptr=indptr, source=source, relation=relation, degree=degree)
         return found.entity_id, block.to(self.device)
+
+    def _hidden_edges(
+        self, entity_id: Int64[Tensor, " entity"], hidden: Hidden
+    ) -> Int64[Tensor, " entity"]:
+        """How many in-edges of each entity are hidden."""
+        bounds, place = self.graph.indptr.long(), torch.isin(entity_id, hidden.end).nonzero()[:, 0]
+        edge, row = expand_runs(bounds[entity_id[place]], bounds[entity_id[place] + 1])
+        gone = torch.isin(self.graph.triple[edge].long(), hidden.triple)
+        return torch.bincount(place[row[gone]], minlength=len(entity_id))
 
     def _brought(self, entity_id: Int64[Tensor, " entity"]) -> EntityVectors:
         """The rows of entities, made a block at a time."""
         x = self._matrix(len(entity_id))
         for first in range(0, len(entity_id), ROWS):
             part = entity_id[first : first + ROWS]
-            x[first : first + len(part)] = self._rows(part)
+            x[first : first + len(part)] = self.rows_of(part)
         return x
 
-    def _rows(self, entity_id: Int64[Tensor, " entity"]) -> Vectors:
+    def rows_of(self, entity_id: Int64[Tensor, " entity"]) -> Vectors:
         """What entities bring to the first layer, or all that an encoder makes of rows alone."""
         encoder, inputs = self.model.encoder, self.model.inputs
         given = tuple(part.to(self.device) for part in self.features(entity_id))

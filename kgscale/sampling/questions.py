@@ -229,6 +229,29 @@ class LinkQuestions:
         return Inside(asked | other, query)
 
 
+class HeldQuestions(LinkQuestions):
+    """About triples that carry no messages, as what comes later: nothing needs hiding, and cutting
+    the graph by its edges finds none of them.
+
+    Args:
+        graph: what is asked, in both directions.
+        known: what carries messages; also true.
+    """
+
+    def describe_inside(self, visits: int, among: str) -> str:
+        raise self._refused
+
+    def inside(self, cut: Induced, rows: int, share: Share, *, seed: int) -> Inside:
+        raise self._refused
+
+    @property
+    def _refused(self) -> ConfigError:
+        return ConfigError(
+            "this strategy asks about the edges that it cuts, and this data set's questions are no"
+            " edges of its graph: set strategy=neighbor, subgraph or precomputed"
+        )
+
+
 class NodeQuestions:
     """The labels of the train entities; nothing needs hiding, since labels are not in the graph.
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from kgscale.data.hpo import HumanPhenotypeOntology
 from kgscale.data.interactions import Interactions
 from kgscale.data.ogb.source import OgbDataSet
+from kgscale.data.papers import Papers
 from kgscale.data.rdf import RdfFiles
 from kgscale.data.synthetic import SyntheticGraph
 from kgscale.data.triples import TripleFiles
@@ -35,6 +36,7 @@ GROUPS: Final[dict[str, tuple[type, ...]]] = {
         HumanPhenotypeOntology,
         Interactions,
         OgbDataSet,
+        Papers,
         RdfFiles,
         SyntheticGraph,
         TripleFiles,

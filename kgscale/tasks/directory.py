@@ -31,7 +31,7 @@ DONE: Final = "done"
 """Its status when a run has come to its end."""
 _TYPES: Final = {
     "score": pa.float64(),
-    **dict.fromkeys(("probability", "value", "low", "high"), pa.float64()),
+    **dict.fromkeys(("loss", "probability", "value", "low", "high"), pa.float64()),
     "rank": pa.int64(),
     "known": pa.bool_(),
 }

@@ -19,6 +19,7 @@ from kgscale.inference.popularity import popularity_ranker
 from kgscale.inference.predict import Prediction, VectorPredictor, table
 from kgscale.models.decoders import Decoder
 from kgscale.sampling.base import Strategy
+from kgscale.sampling.questions import HeldQuestions
 from kgscale.tasks import show
 from kgscale.tasks.assembly import Assembly, assemble
 from kgscale.tasks.calibration import Columns, sure, with_probability
@@ -54,7 +55,9 @@ class LinkTraining(Training):
     def assemble(
         cls, settings: RunSettings, parts: GraphParts
     ) -> tuple[LinkPrediction, Strategy, dict[str, Any]]:
-        found = assemble(settings, parts, {"decoder": decoder_spec(settings)})
+        asked = parts.asked_links
+        questions = None if asked is None else HeldQuestions(asked, known=parts.graph)
+        found = assemble(settings, parts, {"decoder": decoder_spec(settings)}, questions)
         module = LinkPrediction(
             **trained(settings, parts, found),
             known=KnownFacts(parts.known),

@@ -41,6 +41,8 @@ class GraphParts:
     graph: Adjacency
     """Train edges, the only ones that carry messages."""
     known: Adjacency
+    asked_links: Adjacency | None = None
+    """Train triples that are asked, where these carry no messages."""
     valid: Triples
     labels: NodeLabels | None
     benchmark: str | None = None
@@ -63,6 +65,7 @@ class GraphParts:
         return cls(
             graph=store.adjacency(),
             known=store.adjacency(known=True),
+            asked_links=store.asked_links(),
             valid=store.triples("valid"),
             labels=store.labels(),
             benchmark=store.benchmark,

@@ -491,6 +491,17 @@ def evaluation(content: Mapping[str, Any]) -> Table:
     return table
 
 
+def reasons(columns: Mapping[str, Sequence[Any]]) -> Table:
+    """Facts and paths, and what the score would lose without each."""
+    table = _table("It rests on")
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("reason", overflow="fold")
+    table.add_column("loss without it", justify="right", no_wrap=True)
+    for rank, reason, loss in zip(columns["rank"], columns["reason"], columns["loss"], strict=True):
+        table.add_row(str(rank), short(reason), f"{loss:.3f}")
+    return table
+
+
 def predictions(columns: Mapping[str, Sequence[Any]], title: str) -> Table:
     """Ranked triples by name; known facts are marked where there are any."""
     table, mark = _table(title), any(columns["known"])

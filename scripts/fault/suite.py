@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ET
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -43,7 +45,14 @@ def _counts(file: str, chosen: str) -> tuple[int, int]:
         report = Path(folder) / "report.xml"
         options = ["-q", "-n", "0", "-m", "slow or not slow", f"--junitxml={report}"]
         command = [sys.executable, "-m", "pytest", file, "-k", chosen, *options]
-        subprocess.run(command, cwd=CLONE, stdout=subprocess.DEVNULL, check=False)
+        # Started by nohup, they would never hear of a closed terminal.
+        subprocess.run(
+            command,
+            cwd=CLONE,
+            stdout=subprocess.DEVNULL,
+            check=False,
+            preexec_fn=partial(signal.signal, signal.SIGHUP, signal.SIG_DFL),
+        )
         (suite,) = ET.parse(report).getroot()
     tests, *bad = (int(suite.attrib[name]) for name in ("tests", "failures", "errors", "skipped"))
     return tests, tests - sum(bad)

@@ -14,6 +14,7 @@ from kgscale.data.hpo import HumanPhenotypeOntology
 from kgscale.data.interactions import Interactions
 from kgscale.data.ogb.benchmarks import BENCHMARKS
 from kgscale.data.ogb.source import OgbDataSet
+from kgscale.data.papers import Papers
 from kgscale.data.rdf import RdfFiles
 from kgscale.data.source import Source
 from kgscale.data.synthetic import SyntheticGraph
@@ -22,6 +23,7 @@ from kgscale.data.triples import TripleFiles
 FILES = {
     "hpo": HumanPhenotypeOntology,
     "interactions": Interactions,
+    "papers": Papers,
     "rdf": RdfFiles,
     "synthetic": SyntheticGraph,
     "triples": TripleFiles,
@@ -46,6 +48,8 @@ def test_same_keys_and_defaults(name: str, kind: type, tmp_path: Path) -> None:
             assert settings[key] == (list(default) if isinstance(default, tuple) else default)
     if "path" in settings:
         settings["path"] = str(tmp_path)
+    if "years" in settings:
+        settings["years"] = str(tmp_path)
     source = kind(**settings)
     assert isinstance(source, Source)
     if isinstance(source, OgbDataSet):

@@ -101,8 +101,8 @@ def test_inputs_copied_from_the_host_give_the_same(name: str) -> None:
     case = Case(name)
     everyone = torch.arange(ENTITIES)
     embedder = case.embedder(0)
-    with embedder._inference():
-        found = embedder._gathered(everyone)
+    with embedder.inference():
+        found = embedder.gathered(everyone)
     torch.testing.assert_close(found, case.embedder(1 << 20).every.entity)
 
 

@@ -2,7 +2,7 @@
 
 from kgscale.graph.propagate.maps import MapSpec, Propagated
 from kgscale.graph.propagate.settings import Ingredients, Propagation
-from kgscale.graph.propagate.write import map_specs, propagate, write_maps
+from kgscale.graph.propagate.write import map_specs, propagate, targets_of, write_maps
 
 __all__ = [
     "Ingredients",
@@ -11,5 +11,6 @@ __all__ = [
     "Propagation",
     "map_specs",
     "propagate",
+    "targets_of",
     "write_maps",
 ]

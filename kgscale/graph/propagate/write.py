@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from kgscale.data.audit import Tell, silent
@@ -32,13 +33,25 @@ def propagate(store: GraphStore, settings: Propagation, *, tell: Tell = silent) 
 
 
 def write_maps(
-    directory: Path, given: Ingredients, settings: Propagation, *, tell: Tell = silent
+    directory: Path,
+    given: Ingredients,
+    settings: Propagation,
+    *,
+    targets: Sequence[EntityType] | None = None,
+    folds: bool = True,
+    tell: Tell = silent,
 ) -> None:
-    """Everything that ``Propagated.open`` reads."""
-    targets = _targets(given, settings)
+    """Everything that ``Propagated.open`` reads.
+
+    Args:
+        targets: which entities get rows; without it those that settings and labels say.
+        folds: whether also without each fold of the triples.
+    """
+    number = settings.folds if folds else 0
+    targets = targets_of(given, settings) if targets is None else targets
     tree = _tree(given, settings, targets)
     maps: list[MapSpec] = []
-    for fold, name in enumerate(parts(settings.folds), start=-1):
+    for fold, name in enumerate(parts(number), start=-1):
         (directory / name).mkdir()
         with tempfile.TemporaryDirectory(dir=directory) as scratch:
             making = Making(
@@ -52,7 +65,7 @@ def write_maps(
             )
             _make(making, tree)
         maps = making.maps
-    write_specs(directory, maps, settings.folds)
+    write_specs(directory, maps, number)
 
 
 def map_specs(given: Ingredients, settings: Propagation) -> list[MapSpec]:
@@ -60,7 +73,7 @@ def map_specs(given: Ingredients, settings: Propagation) -> list[MapSpec]:
 
     Costs nothing, but with ``paths=metapaths`` a look at all edges: which sequences occur?
     """
-    targets = _targets(given, settings)
+    targets = targets_of(given, settings)
     naming = Naming(
         given=given,
         settings=settings,
@@ -74,7 +87,7 @@ def map_specs(given: Ingredients, settings: Propagation) -> list[MapSpec]:
     return naming.maps
 
 
-def _targets(given: Ingredients, settings: Propagation) -> list[EntityType]:
+def targets_of(given: Ingredients, settings: Propagation) -> list[EntityType]:
     """Which entities get rows."""
     if settings.normalize == "symmetric" and len(given.types) > 1:
         raise ConfigError(
@@ -88,7 +101,9 @@ def _targets(given: Ingredients, settings: Propagation) -> list[EntityType]:
     return given.labelled()
 
 
-def _tree(given: Ingredients, settings: Propagation, targets: list[EntityType]) -> PathTree | None:
+def _tree(
+    given: Ingredients, settings: Propagation, targets: Sequence[EntityType]
+) -> PathTree | None:
     if settings.paths != "metapaths":
         return None
     ends = [at for at, kind in enumerate(given.types) if kind in targets]

@@ -60,6 +60,8 @@ class Encoder(nn.Module, ABC):
 
     reads: ClassVar[str] = "edges"
     """``edges``, or ``maps``: rows that a propagation has made beforehand."""
+    reads_degree: ClassVar[bool] = False
+    """Whether a message depends on how many edges its source has."""
 
     def __init__(
         self,

@@ -25,6 +25,8 @@ class LightGCN(Encoder):
             kin of LightGCN); without, all relations count alike.
     """
 
+    reads_degree = True
+
     def __init__(
         self,
         *,

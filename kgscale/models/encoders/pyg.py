@@ -43,6 +43,8 @@ class PyGConvolution(Encoder):
         residual: add the layer's input to its output, see :class:`Update`.
     """
 
+    reads_degree = True
+
     def __init__(
         self,
         *,

@@ -7,9 +7,10 @@ import itertools
 import pytest
 import torch
 
-from kgscale.inference import explain_paths
-from kgscale.inference.explain_paths import PathStep, best_paths
 from kgscale.inference.paths import PathScorer
+from kgscale.inference.reasons import traced
+from kgscale.inference.reasons.traced import best_paths
+from kgscale.inference.reasons.ways import PathStep
 from kgscale.models.reasoners import PathReasoner
 from kgscale.sampling.paths import PathCutter
 from tests.graphs import adjacency, random_triples
@@ -62,7 +63,7 @@ def test_an_edge_weighs_what_the_score_would_lose_without_its_message() -> None:
     batch = made.cutter.batch(reached, made.cutter.queries(reached, relation))
     score, layers = made.reasoner.trace(batch)
     slopes = torch.autograd.grad(score[answer], [layer.message for layer in layers])
-    weights = explain_paths._weights(made, reached, 1, answer)
+    weights = traced._weights(made, reached, 1, answer)
     assert any(weight.abs().max() > 1e-3 for _, weight in weights)
     for (step, weight), layer, slope in zip(weights, layers, slopes, strict=True):
         bounds = step.indptr.tolist()
@@ -81,7 +82,7 @@ def test_a_path_weighs_the_sum_of_its_edges() -> None:
     (path,) = best_paths(made, head=0, relation=1, tail=5, count=1)
     reached = made.cutter.sample(torch.tensor([0]), torch.tensor([1]))
     ids = reached.sample.entity_id.tolist()
-    weights = explain_paths._weights(made, reached, 1, ids.index(5))
+    weights = traced._weights(made, reached, 1, ids.index(5))
     total = 0.0
     for (step, weight), way in zip(weights, path.steps, strict=True):
         rows = torch.arange(len(step.indptr) - 1).repeat_interleave(step.indptr.diff())

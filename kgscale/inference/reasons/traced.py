@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kgscale.graph.store import GraphStore
 from kgscale.inference.paths import PathScorer
+from kgscale.inference.reasons.ways import PathStep, told
 from kgscale.kernels.reach import Reach, Step
 
 EDGES: Final = 1000
@@ -22,15 +23,6 @@ Ways: TypeAlias = dict[tuple[tuple[int, int, int], ...], float]
 
 
 @dataclass(frozen=True, slots=True)
-class PathStep:
-    """An edge on the way; ``relation`` may be reciprocal."""
-
-    source: int
-    relation: int
-    target: int
-
-
-@dataclass(frozen=True, slots=True)
 class Path:
     """From the head of a question to an answer; ``weight`` is the sum over its edges."""
 
@@ -38,18 +30,7 @@ class Path:
     steps: tuple[PathStep, ...]
 
     def told(self, store: GraphStore) -> str:
-        """By name: ``a -[r]-> b <-[s]- c``."""
-        if not self.steps:
-            return ""
-        entities = [self.steps[0].source, *(step.target for step in self.steps)]
-        names = store.entity_names(torch.tensor(entities))
-        text = names[0]
-        for step, name in zip(self.steps, names[1:], strict=True):
-            relation = step.relation % store.num_relations
-            (called,) = store.relation_names(torch.tensor([relation]))
-            back = step.relation >= store.num_relations
-            text += f" <-[{called}]- {name}" if back else f" -[{called}]-> {name}"
-        return text
+        return told(self.steps, store)
 
 
 def best_paths(

@@ -1,0 +1,399 @@
+"""Papers with their years: what is published later is asked of what was known before.
+
+Papers appear in four periods, parted by three years ``until``. The first is what is known: all its
+facts carry messages. What comes in the second is asked in training, in the third for validation, in
+the fourth for test. Nothing that anybody sees is from their future: an entity of the first period
+sees facts of that period alone, and a later paper its own facts besides (who wrote it, what it is
+about), which came out with it and of which nobody else hears.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+import pyarrow as pa
+
+from kgscale.data.academic import Academic
+from kgscale.data.audit import Audit
+from kgscale.data.database import Database
+from kgscale.data.features import FeatureFile
+from kgscale.data.files import DataFile, clean, stamp, stem
+from kgscale.data.interactions import TableFile
+from kgscale.data.labels import LabelFile
+from kgscale.data.source import Facts, Labels, NodeLabelRows, Reading, Role
+from kgscale.data.splits import NO_SPLIT, SPLITS, LabelRule, SplitRule
+from kgscale.data.tables import read_rows
+from kgscale.errors import ConfigError, DataError
+
+READER: Final = 1
+"""Part of the digest: raise it when the same input gives another result."""
+MEMORY: Final = "1GB"
+"""Beyond it, rows go to disk."""
+Ask = Literal["topic", "coauthor", "citation"]
+COAUTHOR: Final = "coauthor"
+PAPER, AUTHOR = "paper", "author"
+SHARES: Final = (0.7, 0.8, 0.9)
+"""Of the papers, that the periods end with where nobody says when."""
+YEARS: Final = 20
+"""Of the made graph."""
+
+
+@dataclass(frozen=True, slots=True)
+class Periods:
+    """The years with which the first three end."""
+
+    known: float
+    train: float
+    valid: float
+
+    def split(self, year: str) -> str:
+        """SQL: the split of what is asked of a year; of the first period, nothing."""
+        return (
+            f"CASE WHEN {year} <= {self.known} THEN 'known' WHEN {year} <= {self.train}"
+            f" THEN 'train' WHEN {year} <= {self.valid} THEN 'valid' ELSE 'test' END"
+        )
+
+
+class Papers:
+    """A graph of papers, authors and what they are about, in the form of MAG; made where there is
+    no ``path``.
+
+    ``ask``: ``citation``, what a new paper cites; ``coauthor``, who will write a paper together for
+    the first time, from what both did before; ``topic``, what a new paper is about.
+    """
+
+    def __init__(
+        self,
+        *,
+        ask: Ask = "citation",
+        path: str | Path | None = None,
+        years: str | Mapping[str, Any] | None = None,
+        name: str | None = None,
+        until: Sequence[float | int] | None = None,
+        writes: str = "writes",
+        cites: str = "cites",
+        topic: str = "has_topic",
+        most_authors: int = 50,
+        names: str | Mapping[str, Any] | None = None,
+        types: str | Mapping[str, Any] | None = None,
+        features: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None = None,
+        edges: int = 100_000,
+        seed: int = 0,
+        max_rejected: float | int = 0.001,
+    ) -> None:
+        if ask not in get_args(Ask):
+            raise ConfigError(f"data.ask is one of {', '.join(get_args(Ask))}; got {ask!r}")
+        if path is not None and years is None:
+            raise ConfigError("data.years is not set: give a file of papers and their years")
+        if until is not None and (len(until) != 3 or not until[0] < until[1] < until[2]):
+            raise ConfigError(
+                f"data.until needs three years, one after the other, got {list(until)}"
+            )
+        if most_authors < 2:
+            raise ConfigError(f"data.most_authors needs an int of at least 2, got {most_authors}")
+        if not 0 <= max_rejected <= 1:
+            raise ConfigError(f"data.max_rejected is a share from 0 to 1, got {max_rejected}")
+        self.ask, self.most_authors, self.max_rejected = ask, most_authors, max_rejected
+        self.until = None if until is None else Periods(*map(float, until))
+        self.writes, self.cites, self.topic = writes, cites, topic
+        self.file, self.years = TableFile.of(path, "path"), LabelFile.of(years, "years")
+        self.names, self.types = LabelFile.of(names, "names"), LabelFile.of(types, "types")
+        self.features = FeatureFile.of(features)
+        self.made: Academic | None = None
+        if self.file is None:
+            self.made = Academic(
+                edges=edges,
+                classes=16,
+                homophily=0.6,
+                label_noise=0.1,
+                features=64,
+                signal=1.75,
+                seed=seed,
+                years=YEARS,
+            )
+        base = "made-papers" if self.file is None else stem(self.file.path)
+        self.name = clean(f"{name or base}-{ask}", "papers")
+        self.split = SplitRule(seed=seed)
+
+    def describe(self) -> str:
+        if self.file is not None:
+            return f"Your own papers from {self.file.path}; their terms of use are yours to know."
+        return f"A made graph of papers (seed {self.split.seed}) under the terms of kgscale."
+
+    def _files(self) -> dict[str, LabelFile | TableFile]:
+        files = {"path": self.file, "years": self.years, "names": self.names, "types": self.types}
+        return {name: file for name, file in files.items() if file is not None}
+
+    def digest(self) -> str:
+        files = {name: DataFile(file.path).digest() for name, file in self._files().items()}
+        features = [file.digest() for file in self.features]
+        text = json.dumps([self._settings(), files, features], sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
+
+    def stamp(self) -> tuple[str, float]:
+        paths = [file.path for file in self._files().values()]
+        paths += [path for file in self.features for path in file.paths]
+        return stamp(paths, self._settings())
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "reader": READER,
+            "ask": self.ask,
+            "until": None if self.until is None else asdict(self.until),
+            "relations": [self.writes, self.cites, self.topic],
+            "most_authors": self.most_authors,
+            "formats": {
+                name: [asdict(file.format), DataFile(file.path).kind]
+                for name, file in self._files().items()
+            },
+            "features": [file.settings() for file in self.features],
+            "made": None if self.made is None else asdict(self.made),
+            "max_rejected": self.max_rejected,
+        }
+
+    def read(self, audit: Audit, scratch: Path) -> Reading:
+        rows = _Rows(self, audit, Database(scratch / "papers", threads=1, memory=MEMORY))
+        made = [] if self.made is None else self.made.feature_rows()
+        return Reading(
+            facts=rows.facts(),
+            entities=rows.entities(),
+            node_labels=rows.labels(),
+            label_rule=LabelRule(drop_unknown=True, drop_rare=True)
+            if self.ask == "topic"
+            else None,
+            features=[*made, *self.features],
+            roles=True,
+        )
+
+
+class _Rows:
+    """One pass: everything goes through tables that may be on disk."""
+
+    def __init__(self, source: Papers, audit: Audit, database: Database) -> None:
+        self.source, self.audit, self.database = source, audit, database
+        self._types: dict[str, list[str]] = {}
+        self._labels: list[tuple[pa.Array, pa.Array, pa.Array]] = []
+
+    def facts(self) -> Iterator[Facts]:
+        with self.database:
+            self._read()
+            periods = self.source.until or self._periods()
+            self._check(periods)
+            self._date(periods)
+            if self.source.ask == "coauthor":
+                self._pair_authors(periods)
+            query = "SELECT head, relation, tail, split, role FROM told WHERE "
+            for split, role in self._kinds():
+                where = f"split = '{split}' AND role = '{role}'"
+                for batch in self.database.stream(query + where):
+                    head, relation, tail, *_ = batch.columns
+                    yield Facts(split=split, head=head, relation=relation, tail=tail, role=role)
+            self._remember(periods)
+
+    def _kinds(self) -> list[tuple[str, Role]]:
+        return self.database.run("SELECT DISTINCT split, role FROM told ORDER BY ALL")
+
+    def entities(self) -> Iterator[Labels]:
+        """Consumed after the facts."""
+        source = self.source
+        if source.made is not None:
+            yield from source.made.entities()
+        elif source.types is None:
+            for kind, keys in self._types.items():
+                key = pa.array(keys, pa.string())
+                yield Labels(key=key, type=pa.repeat(pa.scalar(kind), len(key)))
+        for file, field in ((source.types, "type"), (source.names, "name")):
+            if file is not None:
+                for key, label in file.read(self.audit):
+                    yield Labels(key=key, **{field: label})
+                self.audit.check(source.max_rejected)
+
+    def labels(self) -> Iterator[NodeLabelRows]:
+        """Consumed after the facts: the topics of papers, in the split of their years."""
+        codes = {split: code for code, split in enumerate(SPLITS)}
+        file = "the made graph" if self.source.file is None else str(self.source.file.path)
+        for key, label, split in self._labels:
+            code = [codes.get(one, NO_SPLIT) for one in split.to_pylist()]
+            rows = pa.array(code, pa.uint8()).to_numpy(zero_copy_only=False)
+            line = pa.array(range(1, len(code) + 1), pa.int64()).to_numpy()
+            yield NodeLabelRows(key=key, label=label, split=rows, file=file, line=line)
+
+    def _read(self) -> None:
+        run, insert, source = self.database.run, self.database.insert, self.source
+        run("CREATE TABLE fact (head VARCHAR, relation VARCHAR, tail VARCHAR)")
+        run("CREATE TABLE given (paper VARCHAR, year VARCHAR)")
+        if source.made is not None:
+            for links in source.made.links():
+                for facts in links.chunks():
+                    self.audit.accept(len(facts.head))
+                    columns = {"head": facts.head, "relation": facts.relation, "tail": facts.tail}
+                    insert("fact", pa.table(columns))
+            papers = source.made.nodes[PAPER]
+            for index in papers.chunks():
+                year = pa.array(source.made.year(index)).cast(pa.string())
+                insert("given", pa.table({"paper": papers.keys(index), "year": year}))
+        else:
+            assert source.file is not None
+            assert source.years is not None
+            file = DataFile(source.file.path)
+            for rows in read_rows(file, source.file.format, self.audit, width=3):
+                insert("fact", pa.table(dict(zip("hrt", rows.columns, strict=True))))
+            for paper, year in source.years.read(self.audit):
+                insert("given", pa.table({"paper": paper, "year": year}))
+            self.audit.check(source.max_rejected)
+        wrong = run(
+            "SELECT paper, year FROM given WHERE NOT coalesce(isfinite(TRY_CAST(year AS DOUBLE)),"
+            " false) ORDER BY ALL LIMIT 1"
+        )
+        if wrong:
+            (paper, year), file_ = wrong[0], source.years and source.years.path
+            raise DataError(f"{file_}: the year {year!r} of {paper!r} is no number: correct it")
+        run(
+            "CREATE TABLE year AS SELECT paper, min(CAST(year AS DOUBLE)) AS year FROM given"
+            " GROUP BY paper"
+        )
+        self._check_relations()
+
+    def _check_relations(self) -> None:
+        """Those that a question is about must occur."""
+        source = self.source
+        needed = {"citation": ("cites",), "coauthor": ("writes",), "topic": ("topic",)}[source.ask]
+        there = {name for (name,) in self.database.run("SELECT DISTINCT relation FROM fact")}
+        for setting in needed:
+            name = getattr(source, setting)
+            if name not in there:
+                raise DataError(
+                    f"{self._where}: there is no relation {name!r}: name yours with data.{setting},"
+                    f" one of {', '.join(map(repr, sorted(there)[:10]))}"
+                )
+
+    @property
+    def _where(self) -> str:
+        return "the made graph" if self.source.file is None else str(self.source.file.path)
+
+    def _periods(self) -> Periods:
+        shares = list(SHARES)
+        (found,) = self.database.run(f"SELECT quantile_disc(year, {shares}) FROM year")[0]
+        if found is None:
+            raise DataError(f"{self._where}: no paper has a year: give some in data.years")
+        return Periods(*found)
+
+    def _check(self, periods: Periods) -> None:
+        (last,) = self.database.run("SELECT max(year) FROM year")[0]
+        if last is None or not periods.known < periods.train < periods.valid < last:
+            raise DataError(
+                f"{self._where}: papers until {periods.known:g}, {periods.train:g} and"
+                f" {periods.valid:g}, the last of {last or 0:g}, leave a period without any: set"
+                " data.until to three years"
+            )
+        self.audit.note(
+            f"papers until {periods.known:g} are known, until {periods.train:g} asked in training,"
+            f" until {periods.valid:g} in validation, later ones in test"
+        )
+
+    def _date(self, periods: Periods) -> None:
+        """What is told, to whom, and what is asked."""
+        run, source = self.database.run, self.source
+        cites, writes, topic = map(_text, (source.cites, source.writes, source.topic))
+        run(
+            f"""CREATE TABLE paper AS
+                SELECT tail AS paper FROM fact WHERE relation IN ({writes}, {cites})
+                UNION SELECT head FROM fact WHERE relation IN ({cites}, {topic})"""
+        )
+        none = "(SELECT paper FROM paper EXCEPT SELECT paper FROM year)"
+        lost = f"head IN {none} OR tail IN {none}"
+        (count,) = run(f"SELECT count(*) FROM fact WHERE {lost}")[0]
+        if count:
+            self.audit.leave_out("triple about a paper without a year", count)
+            run(f"DELETE FROM fact WHERE {lost}")
+        run(
+            """CREATE TABLE dated AS SELECT DISTINCT head, relation, tail,
+                greatest(coalesce(h.year, '-infinity'), coalesce(t.year, '-infinity')) AS year,
+                coalesce(h.year, '-infinity') >= coalesce(t.year, '-infinity') AS of_head
+                FROM fact LEFT JOIN year h ON head = h.paper LEFT JOIN year t ON tail = t.paper"""
+        )
+        run("DROP TABLE fact")
+        asked = {"citation": f"relation = {cites}", "coauthor": "false", "topic": "false"}
+        is_asked = asked[source.ask]
+        horizon = periods.train if source.ask == "topic" else periods.known
+        withheld = f"relation <> {topic}" if self._topics_are_facts else "true"
+        # Who writes with whom in the future would be told by the papers of the future.
+        later = "false" if source.ask == "coauthor" else "true"
+        run(
+            f"""CREATE TABLE told AS SELECT head, relation, tail, split, role FROM (
+                SELECT *, CASE WHEN year <= {horizon} THEN 'train' WHEN {is_asked}
+                THEN {periods.split("year")} WHEN {later} THEN 'train' END AS split,
+                CASE WHEN year <= {horizon} THEN 'both' WHEN {is_asked} THEN
+                CASE WHEN {periods.split("year")} = 'train' THEN 'asked' ELSE 'both' END
+                WHEN of_head THEN 'head' ELSE 'tail' END AS role
+                FROM dated WHERE {withheld}) WHERE split IS NOT NULL"""
+        )
+
+    @property
+    def _topics_are_facts(self) -> bool:
+        """A made graph has labels of its own."""
+        return self.source.ask == "topic" and self.source.made is None
+
+    def _pair_authors(self, periods: Periods) -> None:
+        """Who has written with whom, by the year of the first paper; one way alone."""
+        run, source = self.database.run, self.source
+        writes = f"relation = {_text(source.writes)}"
+        run(
+            f"""CREATE TABLE team AS SELECT tail AS paper, head AS author, year FROM dated
+                WHERE {writes} AND tail IN (SELECT tail FROM dated WHERE {writes} GROUP BY tail
+                HAVING count(*) <= {source.most_authors})"""
+        )
+        run(
+            """CREATE TABLE pair AS SELECT a.author AS head, b.author AS tail, min(a.year) AS year
+                FROM team a JOIN team b ON a.paper = b.paper AND a.author < b.author GROUP BY ALL"""
+        )
+        known = f"(SELECT author FROM team WHERE year <= {periods.known})"
+        new = f"year > {periods.known} AND (head NOT IN {known} OR tail NOT IN {known})"
+        (count,) = run(f"SELECT count(*) FROM pair WHERE {new}")[0]
+        if count:
+            self.audit.note(f"{count:,} pairs with an author who is new are not asked for")
+            run(f"DELETE FROM pair WHERE {new}")
+        split = periods.split("year")
+        run(
+            f"""INSERT INTO told SELECT head, '{COAUTHOR}', tail,
+                CASE {split} WHEN 'known' THEN 'train' ELSE {split} END,
+                CASE {split} WHEN 'train' THEN 'asked' ELSE 'both' END FROM pair"""
+        )
+
+    def _remember(self, periods: Periods) -> None:
+        """What is asked for when the tables are gone."""
+        run, source = self.database.run, self.source
+        if source.made is None:
+            writes = f"relation = {_text(source.writes)}"
+            for kind, query in (
+                (PAPER, "SELECT paper FROM paper"),
+                (AUTHOR, f"SELECT head FROM dated WHERE {writes} EXCEPT SELECT paper FROM paper"),
+            ):
+                self._types[kind] = [key for (key,) in run(query)]
+        if source.ask != "topic":
+            return
+        # Of what training knows, papers until the end of its period are asked.
+        period = periods.split("year")
+        split = f"CASE {period} WHEN 'known' THEN 'train' ELSE {period} END"
+        if source.made is None:
+            about = f"dated WHERE relation = {_text(source.topic)}"
+            query = f"SELECT head AS paper, tail AS label, {split} AS split FROM {about}"
+            self._labels = [tuple(batch.columns) for batch in self.database.stream(query)]
+            return
+        papers = source.made.nodes[PAPER]
+        for index in papers.chunks():
+            label = pa.array(source.made.label(index)).cast(pa.string())
+            year = source.made.year(index)
+            names = ["train" if y <= periods.train else "valid" if y <= periods.valid else "test"
+                     for y in year.tolist()]  # fmt: skip
+            self._labels.append((papers.keys(index), label, pa.array(names, pa.string())))
+
+
+def _text(value: str) -> str:
+    """As a constant of SQL."""
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,127 @@
+"""Runs that recommend items to users, or users to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from kgscale.data.audit import Tell, silent
+from kgscale.errors import ConfigError
+from kgscale.inference.recommend import ItemScores, model_scores
+from kgscale.models.link import LinkModel
+from kgscale.sampling.interest import Interest
+from kgscale.tasks.calibration import Columns, with_probability
+from kgscale.tasks.explanation import CANDIDATES, Explanation, explain_link, explanation
+from kgscale.tasks.items import (
+    columns_of,
+    interest_of,
+    joined,
+    measure_friends,
+    measure_items,
+    recommender_of,
+)
+from kgscale.tasks.runs.base import Run, check_k, check_split, told
+from kgscale.tasks.settings import TaskSettings
+
+
+class RecommendationRun(Run):
+    """A run of recommendation."""
+
+    model: LinkModel
+
+    @cached_property
+    def interest(self) -> Interest:
+        task = TaskSettings(name="recommendation", **self.spec["recommends"])
+        relations = self.store.relation_keys(list(range(self.store.num_relations)))
+        types = [{"name": t.name, "start": t.start, "stop": t.stop} for t in self.store.types]
+        return interest_of(task, relations, types)
+
+    @cached_property
+    def scores(self) -> ItemScores:
+        return model_scores(self.vectors, self.model.decoder, self.interest)
+
+    def recommend(self, users: Sequence[str], *, k: int = 10, known: bool = False) -> Columns:
+        """Columns of the ``k`` best items of each user, by key or by name.
+
+        Args:
+            known: those too that a user has.
+        """
+        check_k(k)
+        recommender = recommender_of(self.store, self.scores, self.interest, self.memory)
+        found = torch.tensor([self._user(user) for user in users])
+        if known:
+            columns = columns_of(found, recommender.best(found, k, known=True), self.store)
+        else:
+            columns = joined(list(recommender.lists(found, k)), self.store)
+        return self._probable(columns)
+
+    def _probable(self, columns: Columns) -> Columns:
+        return with_probability(columns, self.calibration, odds=False)
+
+    def recommend_all(self, *, k: int = 10) -> Iterator[Columns]:
+        """The same for everybody, some users at a time."""
+        check_k(k)
+        recommender = recommender_of(self.store, self.scores, self.interest, self.memory)
+        users = torch.arange(self.interest.users.start, self.interest.users.stop)
+        for user, found in recommender.lists(users, k):
+            yield self._probable(columns_of(user, found, self.store))
+
+    def predict(self, *, k: int = 10, **asked: Any) -> Columns:
+        """Columns of the ``k`` best items of a ``user``; ``known=True`` keeps those it has."""
+        if "user" not in asked or not asked.keys() <= {"user", "known"}:
+            raise ConfigError(f"predict needs user=… here, got {told(asked)}")
+        return self.recommend([asked["user"]], k=k, known=asked.get("known", False))
+
+    def explain(
+        self, *, k: int = 10, candidates: int = CANDIDATES, tell: Tell = silent, **asked: Any
+    ) -> Explanation:
+        """The ``k`` facts and paths on which it rests most that ``user`` is told ``item``."""
+        check_k(k)
+        if asked.keys() != {"user", "item"}:
+            raise ConfigError(f"explain needs user=… and item=… here, got {told(asked)}")
+        triple = self._user(asked["user"]), self.interest.relation, self._item(asked["item"])
+        score, reasons = explain_link(
+            self.embedder,
+            self.model.decoder,
+            self.store,
+            self.spec,
+            triple,
+            candidates=candidates,
+            tell=tell,
+        )
+        return explanation(self.store, triple, score, reasons[:k])
+
+    def _user(self, text: str) -> int:
+        return self._one_of(self.interest.users, self.spec["recommends"]["users"], text)
+
+    def _item(self, text: str) -> int:
+        return self._one_of(self.interest.items, self.spec["recommends"]["items"], text)
+
+    def _one_of(self, known: range, kind: str, text: str) -> int:
+        """By the key in the data, the key in the store, or the name."""
+        for key in (f"{kind}:{text}", text):
+            if key in (ids := self.store.entity_ids([key])):
+                return self._checked(ids[key], known, kind, text)
+        return self._checked(self.store.find_entity(text), known, kind, text)
+
+    @staticmethod
+    def _checked(entity: int, known: range, kind: str, text: str) -> int:
+        if entity not in known:
+            raise ConfigError(f"{text!r} is no {kind} of the graph")
+        return entity
+
+    def evaluate(self, split: str = "valid", cuts: Sequence[int] = (10, 20)) -> dict[str, Any]:
+        """Recall, NDCG, precision, hit rate, MRR and coverage of the lists of a split's users;
+        of friends also how they are told from strangers, ``random`` and ``matched``."""
+        check_split(split)
+        given = self.store, split, self.scores, self.interest
+        if self.store.undirected:
+            task = TaskSettings(name="friend_recommendation", cuts=cuts)
+            return measure_friends(*given, task, memory=self.memory)
+        return measure_items(*given, cuts, memory=self.memory)
+
+    def official(self, split: str) -> dict[str, float]:
+        return {}
