@@ -95,6 +95,9 @@ ROWS: dict[str, tuple[list[str], range]] = {
     "twitch-gcn": (["experiment=twitch/gcn", *TWITCH], range(10)),
     "academic-sage": (["experiment=academic/sage"], range(3)),
     "academic-mlp": (["experiment=academic/mlp"], range(3)),
+    "academic-topic": (["experiment=academic/topic"], range(3)),
+    "academic-coauthor": (["experiment=academic/coauthor"], range(3)),
+    "academic-citation": (["experiment=academic/citation"], range(3)),
     "twitch-mlp": (["experiment=twitch/mlp", *TWITCH], range(10)),
     "twitch-sign": (["experiment=twitch/sign", *TWITCH], range(10)),
     "twitch-friends": (["experiment=twitch/friends", TWITCH[0], TWITCH[2]], range(3)),
@@ -179,6 +182,8 @@ PUBLISHED: dict[str, str] = {
     "fb15k237-reasoner": "0.415 (NBFNet: Zhu et al. 2021), 0.417 (AdaProp: Zhang et al. 2023)",
     "wn18rr-complex": "0.475 (LibKGE: Ruffinelli et al. 2020)",
     "wn18rr-reasoner": "0.551 (NBFNet: Zhu et al. 2021), 0.562 (AdaProp: Zhang et al. 2023)",
+    "nell-questions": "questions without not: 0.246 (BetaE: Ren & Leskovec 2020), 0.289 (GNN-QE:"
+    " Zhu et al. 2022)",
     "aifb-rgcn": "0.958 (Schlichtkrull et al. 2018)",
     "cora-gcn": "0.815 (Kipf & Welling 2017)",
     "cora-sgc": "0.810 (Wu et al. 2019)",

@@ -32,6 +32,8 @@ class Adjacency:
     triple: Int[Tensor, " edge"]
     """Row of the triple in train, or in train, valid and test one after the other."""
     num_relations: int
+    one_way: bool = False
+    """Whether some triples are an edge to one end alone."""
     undirected: bool = False
     """Whether a triple holds both ways, and so is four edges, as :func:`both_ways` makes them."""
 
@@ -65,6 +67,20 @@ def with_neighbors(graph: Adjacency, entity: Int64[Tensor, " some"]) -> Int64[Te
     return found
 
 
+def readers(
+    graph: Adjacency, entity: Int64[Tensor, " some"], rows: Int64[Tensor, " row"]
+) -> Int64[Tensor, " reader"]:
+    """Those of some ascending rows that an edge from one of the entities reaches, ascending."""
+    if not graph.one_way:
+        found = with_neighbors(graph, entity)
+        return found[torch.isin(found, rows)]
+    bounds = graph.indptr.long()
+    edge, row = expand_runs(bounds[rows], bounds[rows + 1])
+    reached: Tensor = torch.isin(rows, entity)
+    reached[row[torch.isin(graph.source[edge].long(), entity)]] = True
+    return rows[reached]
+
+
 def only(graph: Adjacency, stays: Bool[Tensor, " edge"]) -> Adjacency:
     """Some edges of a graph; triples keep their ids."""
     before = torch.cat([stays.new_zeros(1, dtype=torch.int64), stays.cumsum(0)])
@@ -74,6 +90,7 @@ def only(graph: Adjacency, stays: Bool[Tensor, " edge"]) -> Adjacency:
         relation=graph.relation[stays],
         triple=graph.triple[stays],
         num_relations=graph.num_relations,
+        one_way=graph.one_way,
         undirected=graph.undirected,
     )
 

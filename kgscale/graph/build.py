@@ -81,6 +81,8 @@ def _build(source: Source, directory: Path, shop: Workshop, audit: Audit) -> Bui
         described["benchmark"] = reading.benchmark
     if reading.undirected:
         described["undirected"] = True
+    if reading.roles:
+        described["roles"] = True
     own_labels = _own_labels(reading, shop)
     shop.keys.close()
     audit.tell(f"sorting {slots.size:,} triples")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -103,7 +104,9 @@ class GraphStore:
         """Train edges alone; ``known``: those of all splits, to filter answers."""
         prefix = "known" if known else "train"
         if not self.undirected:
-            return Adjacency.open(self.path, prefix, self.num_relations)
+            graph = Adjacency.open(self.path, prefix, self.num_relations)
+            one_way = not known and bool(self.manifest["counts"].get("roles"))
+            return replace(graph, one_way=one_way)
         if prefix not in self._both_ways:
             given = Adjacency.open(self.path, prefix, self.num_relations)
             self._both_ways[prefix] = both_ways(given)

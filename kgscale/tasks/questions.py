@@ -212,7 +212,9 @@ def _told(proofs: Sequence[Sequence[Step]], store: GraphStore) -> Iterator[str]:
             for variable, end in zip(variables, ends, strict=True)
         )
         sure = "known" if step.known else f"{step.truth:.3f}"
-        return f"{relation[step.relation % store.num_relations]}({head}, {tail}) [{sure}]"
+        denied = "not " if step.denied else ""
+        called = relation[step.relation % store.num_relations]
+        return f"{denied}{called}({head}, {tail}) [{sure}]"
 
     for proof in proofs:
         yield " and ".join(map(link, proof))

@@ -9,7 +9,7 @@ every answer has one chain of entities that it rests on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
@@ -85,6 +85,8 @@ class Step:
     known: bool
     variables: tuple[str, str]
     """What head and tail stand for, "" for what was given."""
+    denied: bool = False
+    """Whether it must not hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,11 +202,16 @@ class Answerer:
     def proof(self, node: Node, answer: int, variable: str) -> list[Step]:
         """The links that an answer to one question rests on, from what was given to the answer.
 
-        What must not hold has no links.
+        Of what must not hold, the links by which it would come closest to it.
         """
         match node:
-            case Anchor() | Anything() | Without():
+            case Anchor() | Anything():
                 return []
+            case Without():
+                if not self(node.part)[0, answer] > 0:
+                    return []
+                found = self.proof(node.part, answer, variable)
+                return [replace(step, denied=not step.denied) for step in found]
             case Hop():
                 return self._proof_of_hop(node, answer, variable)
             case Both():

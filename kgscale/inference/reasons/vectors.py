@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from kgscale.graph.adjacency import with_neighbors
+from kgscale.graph.adjacency import readers
 from kgscale.inference.embed import ROWS, Embedder, Hidden
 from kgscale.inference.reasons.judge import Fact, Judge
 from kgscale.types import EntityVectors, Ids
@@ -57,13 +57,11 @@ class VectorJudge(Judge):
             torch.cat([self.hidden.triple, torch.tensor([fact.triple])]),
             torch.cat([self.hidden.end, ends]),
         )
-        embedder = self.embedder
-        touched = (
-            with_neighbors(embedder.graph, ends) if embedder.model.encoder.reads_degree else ends
-        )
+        graph, encoder = self.embedder.graph, self.embedder.model.encoder
         changed, before = torch.empty(0, dtype=torch.int64), None
         for index, rows in enumerate(self._needed):
-            changed = torch.unique(torch.cat([touched, with_neighbors(embedder.graph, changed)]))
+            touched = readers(graph, ends, rows) if encoder.reads_degree else ends
+            changed = torch.unique(torch.cat([touched, readers(graph, changed, rows)]))
             at = torch.searchsorted(rows, changed).clamp(max=len(rows) - 1)
             inside = rows[at] == changed
             changed, at, out = changed[inside], at[inside], self._made[index].clone()
