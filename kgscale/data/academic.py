@@ -29,6 +29,8 @@ EDGES_PER_PAPER = 10
 """Four citations, three authors and two fields; the tenth is an author's institution."""
 LEAST_PER_CLASS = 10
 FIRST_YEAR = 2000
+CIRCLE = 8
+"""Authors of a topic who write together, where papers have years."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +147,18 @@ class Academic:
     def _writes(self, index: Ints) -> tuple[Ints, Ints]:
         nodes = self.nodes
         paper = index % nodes["paper"].size
-        return self._near("writes", self.topic(paper), nodes["author"], index), paper
+        if not self.years:
+            return self._near("writes", self.topic(paper), nodes["author"], index), paper
+        # Who is first asks people around.
+        author = nodes["author"]
+        first = self._near("writes", self.topic(paper), author, paper)
+        rank = first // self.classes
+        mate = rank - rank % CIRCLE + self._stream("writes with").below(CIRCLE, index)
+        mate = np.minimum(mate * self.classes + first % self.classes, author.size - 1)
+        asks = self._stream("writes with stays").uniform(index) < self.homophily
+        other = self._near("writes too", self.topic(paper), author, index)
+        later = index >= nodes["paper"].size
+        return np.where(later, np.where(asks, mate, other), first), paper
 
     def _cites(self, index: Ints) -> tuple[Ints, Ints]:
         nodes = self.nodes["paper"]

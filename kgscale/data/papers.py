@@ -37,7 +37,7 @@ MEMORY: Final = "1GB"
 Ask = Literal["topic", "coauthor", "citation"]
 COAUTHOR: Final = "coauthor"
 PAPER, AUTHOR = "paper", "author"
-SHARES: Final = (0.7, 0.8, 0.9)
+SHARES: Final = (0.5, 0.8, 0.9)
 """Of the papers, that the periods end with where nobody says when."""
 YEARS: Final = 20
 """Of the made graph."""
