@@ -59,6 +59,8 @@ class Explanation:
 
     asked: str
     """The prediction, by name."""
+    about: tuple[int, ...]
+    """The entities that it is about."""
     score: float
     reasons: Sequence[Reason]
     told: Sequence[str]
@@ -193,7 +195,8 @@ def explanation(
     head, relation, tail = asked
     names = store.entity_names([head, tail])
     (called,) = store.relation_names([relation])
-    return _by_name(store, f"{names[0]} -[{called}]-> {names[1]}", score, reasons)
+    told = f"{names[0]} -[{called}]-> {names[1]}"
+    return _by_name(store, (head, tail), told, score, reasons)
 
 
 def explanation_of_entity(
@@ -201,12 +204,19 @@ def explanation_of_entity(
 ) -> Explanation:
     """By name, of what an entity is said to be."""
     (name,) = store.entity_names([entity])
-    return _by_name(store, f"{name}: {what}", score, reasons)
+    return _by_name(store, (entity,), f"{name}: {what}", score, reasons)
 
 
-def _by_name(store: GraphStore, asked: str, score: float, reasons: Sequence[Reason]) -> Explanation:
+def _by_name(
+    store: GraphStore,
+    about: tuple[int, ...],
+    asked: str,
+    score: float,
+    reasons: Sequence[Reason],
+) -> Explanation:
     return Explanation(
         asked=asked,
+        about=about,
         score=score,
         reasons=reasons,
         told=[reason.way.told(store) for reason in reasons],

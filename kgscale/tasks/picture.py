@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,8 +27,10 @@ def draw(explanation: Explanation, file: Path) -> None:
     figure = Figure(figsize=(12, height), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[4, 1], sharey=True)
     longest = max((len(names) for names in lanes), default=1)
-    for row, names in enumerate(lanes):
-        _lane(left, names, row)
+    for row, (reason, names) in enumerate(zip(reasons, lanes, strict=True)):
+        steps = reason.way.steps
+        entities = [steps[0].source, *(step.target for step in steps)]
+        _lane(left, row, names, [entity in explanation.about for entity in entities])
     left.set_xlim(-0.6, max(longest - 1, 2) + 0.6)
     left.set_ylim(max(1, len(reasons)) - 0.4, -0.6)
     left.axis("off")
@@ -43,14 +46,14 @@ def draw(explanation: Explanation, file: Path) -> None:
         figure.savefig(temporary, dpi=150, format="png")
 
 
-def _lane(panel: Any, names: list[str] | Any, row: int) -> None:
-    """Entities in boxes, relations on the lines between them."""
+def _lane(panel: Any, row: int, names: Sequence[str], about: Sequence[bool]) -> None:
+    """Entities in boxes, those that are asked ``about`` in blue; relations on the lines."""
     panel.plot([0, len(names) - 1], [row, row], color="0.6", linewidth=1, zorder=1)
     for at, name in enumerate(names):
         entity = at % 2 == 0
-        ends = entity and at in (0, len(names) - 1)
+        asked = entity and about[at // 2]
         look = {"boxstyle": "round,pad=0.35", "edgecolor": "0.5" if entity else "none"}
-        look["facecolor"] = "#dbe8f6" if ends else "#f4f4f4" if entity else "white"
+        look["facecolor"] = "#dbe8f6" if asked else "#f4f4f4" if entity else "white"
         style = "normal" if entity else "italic"
         panel.text(
             at,

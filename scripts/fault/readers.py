@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,7 @@ from kgscale.data.node_labels import NodeLabelFiles
 from kgscale.data.ogb.download import Download
 from kgscale.data.ogb.numbers import all_integers, map_floats, read_rows, read_texts
 from kgscale.data.ogb.torch_file import read_torch_file
+from kgscale.data.papers import Papers
 from kgscale.data.question_file import read_questions
 from kgscale.data.rdf import RdfFiles
 from kgscale.data.source import Facts
@@ -342,6 +343,8 @@ def _runs() -> Iterator[Reader]:
 def _tables_of_runs() -> Iterator[Reader]:
     likes = b"a\t1\t5\t10\nb\t1\t3\t20\na\t2\t4\t30\nc\t3\t1\t40\n"
     yield Reader("likes.tsv", lambda: likes, read_interactions, lines=True)
+    for name, content in PAPERS.items():
+        yield Reader(name, lambda content=content: content, read_papers)
     asked = b'{"question": "?x : r(a, ?x)", "easy": ["b"], "hard": ["c"]}\n'
     yield Reader("questions.jsonl", lambda: asked, read_question_file)
     columns = {"question": ["?x : r(a, ?x)"], "easy": [["b"]], "hard": [["c"]]}
@@ -361,6 +364,33 @@ def read_interactions(path: Path) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         list(source.read(audit, Path(scratch)).facts)
     return counted(audit)
+
+
+PAPERS: Final = {
+    "papers.tsv": b"".join(
+        b"a%d\twrites\tp%d\nb\twrites\tp%d\np%d\tcites\tp0\n" % (at % 2, at, at, at)
+        for at in range(4)
+    ),
+    "years.tsv": b"".join(b"p%d\t%d\n" % (at, 2000 + at) for at in range(4)),
+}
+
+
+def read_papers(path: Path) -> None:
+    """One of two files; the other is as it should be."""
+    for name, content in PAPERS.items():
+        if name != path.name:
+            (path.parent / name).write_bytes(content)
+    source = Papers(
+        ask="coauthor",
+        path=path.parent / "papers.tsv",
+        years=str(path.parent / "years.tsv"),
+        until=[2000, 2001, 2002],
+        max_rejected=1,
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        reading = source.read(Audit(), Path(scratch))
+        list(reading.facts)
+        list(reading.entities)
 
 
 def read_question_file(path: Path) -> None:
