@@ -291,9 +291,10 @@ class _Rows:
                 f" {periods.valid:g}, the last of {last or 0:g}, leave a period without any: set"
                 " data.until to three years"
             )
+        known = "" if self.source.ask == "topic" else f" until {periods.known:g} are known,"
         self.audit.note(
-            f"papers until {periods.known:g} are known, until {periods.train:g} asked in training,"
-            f" until {periods.valid:g} in validation, later ones in test"
+            f"papers{known} until {periods.train:g} asked in training, until {periods.valid:g} in"
+            " validation, later ones in test"
         )
 
     def _date(self, periods: Periods) -> None:
