@@ -25,12 +25,14 @@ from yaml import (  # type: ignore[import-untyped]
 )
 
 from kgscale.cli.conf import conf_directory, groups
+from kgscale.durable import read_text
 from kgscale.errors import ConfigError, DataError
 
 Settings = dict[str, Any]
 
 VERBATIM: Final = (
-    "entity", "head", "relation", "tail", "user", "run", "output", "store", "question",
+    "entity", "label", "head", "relation", "tail", "user", "item", "run", "output", "store",
+    "question",
 )  # fmt: skip
 """Keys whose value is taken to the letter: an entity may be called ``a, b (c)`` or ``null``."""
 PATHS: Final = (
@@ -44,6 +46,7 @@ PATHS: Final = (
     "data.types",
     "data.labels",
     "data.features",
+    "data.years",
     "data.relation",
     "data.label_relation",
     "data.facts",
@@ -84,7 +87,7 @@ def from_yaml(path: Path) -> Settings:
         DataError: another thing than settings.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         _check_plain(text)
         plain = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
     except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from kgscale.cli import compose
-from kgscale.durable import write_text
+from kgscale.durable import read_text, write_text
 from kgscale.errors import ConfigError, ResourceError
 from kgscale.studies.compare import CompareSettings, Comparison, Outcome
 from kgscale.studies.plot import draw
@@ -115,7 +115,7 @@ def _search(search: Search, arguments: Sequence[str], trials: int) -> int:
 def continued(directory: Path, arguments: Sequence[str]) -> list[str]:
     """The arguments that a study began with, and those that may change."""
     try:
-        began: list[str] = json.loads((directory / ARGUMENTS).read_text(encoding="utf-8"))
+        began: list[str] = json.loads(read_text(directory / ARGUMENTS))
         if not isinstance(began, list) or not all(isinstance(text, str) for text in began):
             raise ValueError("no list of texts")
     except (OSError, ValueError, RecursionError) as error:

@@ -39,6 +39,8 @@ COAUTHOR: Final = "coauthor"
 PAPER, AUTHOR = "paper", "author"
 SHARES: Final = (0.5, 0.8, 0.9)
 """Of the papers, that the periods end with where nobody says when."""
+LATEST: Final = 1e12
+"""No year is as late, even if years are seconds."""
 YEARS: Final = 20
 """Of the made graph."""
 
@@ -90,9 +92,14 @@ class Papers:
             raise ConfigError(f"data.ask is one of {', '.join(get_args(Ask))}; got {ask!r}")
         if path is not None and years is None:
             raise ConfigError("data.years is not set: give a file of papers and their years")
-        if until is not None and (len(until) != 3 or not until[0] < until[1] < until[2]):
+        if until is not None and not _are_years(until):
             raise ConfigError(
                 f"data.until needs three years, one after the other, got {list(until)}"
+            )
+        if len({writes, cites, topic}) < 3:
+            raise ConfigError(
+                f"data.writes, data.cites and data.topic are three relations, got {writes!r},"
+                f" {cites!r} and {topic!r}"
             )
         if most_authors < 2:
             raise ConfigError(f"data.most_authors needs an int of at least 2, got {most_authors}")
@@ -182,11 +189,13 @@ class _Rows:
     def facts(self) -> Iterator[Facts]:
         with self.database:
             self._read()
+            self._find_papers()
             periods = self.source.until or self._periods()
             self._check(periods)
             self._date(periods)
             if self.source.ask == "coauthor":
                 self._pair_authors(periods)
+            self._check_asked()
             query = "SELECT head, relation, tail, split, role FROM told WHERE "
             for split, role in self._kinds():
                 where = f"split = '{split}' AND role = '{role}'"
@@ -247,12 +256,15 @@ class _Rows:
                 insert("given", pa.table({"paper": paper, "year": year}))
             self.audit.check(source.max_rejected)
         wrong = run(
-            "SELECT paper, year FROM given WHERE NOT coalesce(isfinite(TRY_CAST(year AS DOUBLE)),"
-            " false) ORDER BY ALL LIMIT 1"
+            f"SELECT paper, year FROM given WHERE NOT coalesce(abs(TRY_CAST(year AS DOUBLE)) <"
+            f" {LATEST}, false) ORDER BY ALL LIMIT 1"
         )
         if wrong:
             (paper, year), file_ = wrong[0], source.years and source.years.path
-            raise DataError(f"{file_}: the year {year!r} of {paper!r} is no number: correct it")
+            raise DataError(
+                f"{file_}: the year {year!r:.100} of {paper!r:.100} is no number, or none that a"
+                " year can have: correct it"
+            )
         run(
             "CREATE TABLE year AS SELECT paper, min(CAST(year AS DOUBLE)) AS year FROM given"
             " GROUP BY paper"
@@ -264,6 +276,15 @@ class _Rows:
         source = self.source
         needed = {"citation": ("cites",), "coauthor": ("writes",), "topic": ("topic",)}[source.ask]
         there = {name for (name,) in self.database.run("SELECT DISTINCT relation FROM fact")}
+        if not there:
+            raise DataError(
+                f"{self._where} is empty: it needs a head, a relation and a tail a line"
+            )
+        if source.ask == "coauthor" and COAUTHOR in there:
+            raise DataError(
+                f"{self._where}: {COAUTHOR!r} is the relation that is made of who writes what; call"
+                " yours otherwise, or leave it out"
+            )
         for setting in needed:
             name = getattr(source, setting)
             if name not in there:
@@ -276,11 +297,39 @@ class _Rows:
     def _where(self) -> str:
         return "the made graph" if self.source.file is None else str(self.source.file.path)
 
+    def _find_papers(self) -> None:
+        """What is one, and the years of these alone."""
+        run, source = self.database.run, self.source
+        cites, writes, topic = map(_text, (source.cites, source.writes, source.topic))
+        run(
+            f"""CREATE TABLE paper AS
+                SELECT tail AS paper FROM fact WHERE relation IN ({writes}, {cites})
+                UNION SELECT head FROM fact WHERE relation IN ({cites}, {topic})"""
+        )
+        run("DELETE FROM year WHERE paper NOT IN (SELECT paper FROM paper)")
+        if not run("SELECT count(*) FROM year")[0][0]:
+            (papers,) = run("SELECT list(paper) FROM (FROM paper ORDER BY ALL LIMIT 3)")[0]
+            years = source.years and source.years.path
+            raise DataError(
+                f"{years} has the year of no paper of {self._where}, which calls them"
+                f" {', '.join(map('{!r:.50}'.format, papers))}: data.years needs the same keys"
+            )
+
+    def _check_asked(self) -> None:
+        """There must be something to learn from."""
+        if self.source.ask == "topic":
+            return
+        count = dict(self.database.run("SELECT role, count(*) FROM told GROUP BY role"))
+        if not count.get("asked"):
+            more = " or more data.most_authors" if self.source.ask == "coauthor" else ""
+            raise DataError(
+                f"{self._where}: nothing of {self.source.ask} is new in the period that training"
+                f" asks about: set data.until to other years{more}"
+            )
+
     def _periods(self) -> Periods:
         shares = list(SHARES)
         (found,) = self.database.run(f"SELECT quantile_disc(year, {shares}) FROM year")[0]
-        if found is None:
-            raise DataError(f"{self._where}: no paper has a year: give some in data.years")
         return Periods(*found)
 
     def _check(self, periods: Periods) -> None:
@@ -300,12 +349,7 @@ class _Rows:
     def _date(self, periods: Periods) -> None:
         """What is told, to whom, and what is asked."""
         run, source = self.database.run, self.source
-        cites, writes, topic = map(_text, (source.cites, source.writes, source.topic))
-        run(
-            f"""CREATE TABLE paper AS
-                SELECT tail AS paper FROM fact WHERE relation IN ({writes}, {cites})
-                UNION SELECT head FROM fact WHERE relation IN ({cites}, {topic})"""
-        )
+        cites, topic = map(_text, (source.cites, source.topic))
         none = "(SELECT paper FROM paper EXCEPT SELECT paper FROM year)"
         lost = f"head IN {none} OR tail IN {none}"
         (count,) = run(f"SELECT count(*) FROM fact WHERE {lost}")[0]
@@ -393,6 +437,11 @@ class _Rows:
             names = ["train" if y <= periods.train else "valid" if y <= periods.valid else "test"
                      for y in year.tolist()]  # fmt: skip
             self._labels.append((papers.keys(index), label, pa.array(names, pa.string())))
+
+
+def _are_years(until: Sequence[float | int]) -> bool:
+    within = all(abs(year) < LATEST for year in until)  # NaN is not
+    return len(until) == 3 and within and until[0] < until[1] < until[2]
 
 
 def _text(value: str) -> str:

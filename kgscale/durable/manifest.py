@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -69,6 +70,18 @@ def write_manifest(directory: Path, about: Mapping[str, Any]) -> None:
         "versions": {name: version(name) for name in ("kgscale", "torch", "safetensors")},
     }
     (directory / MANIFEST).write_bytes(sealed(content).encode())
+
+
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        OSError: it can't be read, or is a pipe or a device, which might never end.
+        ValueError: it is no text.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no file, but a pipe, a device or a directory", str(path))
+    return path.read_text(encoding="utf-8")
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from kgscale.data.splits import TEST
+from kgscale.errors import DataError
 from kgscale.graph.labels import UNLABELLED, NodeLabels
 from kgscale.graph.store import GraphStore
 from kgscale.inference.classify import PIECE, entities_of, logits_of, splits_of
@@ -52,6 +53,11 @@ class NumberScale:
         at = number.log1p() if logarithm else number
         deviation = float(at.std(correction=0)) if len(at) else 0.0
         mean = float(at.mean()) if len(at) else 0.0
+        if not math.isfinite(mean + deviation):
+            raise DataError(
+                f"the numbers of train, from {float(number.min()):g} to {float(number.max()):g},"
+                " are too large to be averaged: correct them, or leave the largest out of data.labels"
+            )
         return cls(mean=mean, deviation=deviation or 1.0, logarithm=logarithm)
 
     def learned(self, number: Float64[Tensor, " node"]) -> Float64[Tensor, " node"]:

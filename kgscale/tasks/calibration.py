@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import torch
 
-from kgscale.durable import whole_file
+from kgscale.durable import read_text, whole_file
 from kgscale.errors import DataError
 from kgscale.inference.calibrate import Listed
 from kgscale.metrics.calibration import (
@@ -91,11 +91,9 @@ def _read(file: Path, part: Callable[[Any], Found], what: str) -> Found | None:
     if not file.exists():
         return None
     try:
-        with file.open("rb") as opened:
-            content = opened.read(LARGEST + 1)
-        if len(content) > LARGEST:
+        if file.stat().st_size > LARGEST:
             raise ValueError("it is too large")
-        return part(json.loads(content))
+        return part(json.loads(read_text(file)))
     except (OSError, ValueError, KeyError, TypeError, RecursionError, DataError) as error:
         raise DataError(
             f"{file}: no {what} is there ({type(error).__name__}); remove it, and answers come"

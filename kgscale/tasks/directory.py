@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from kgscale.durable import alone, whole_files, write_text
+from kgscale.durable import alone, read_text, whole_files, write_text
 from kgscale.errors import ResourceError
 
 CONFIG: Final = "config.yaml"
@@ -98,7 +98,7 @@ def unfinished(directory: Path) -> None:
 def read_results(directory: Path) -> dict[str, Any]:
     """What a run came to; empty where it didn't, or where that can't be read."""
     try:
-        found = json.loads((directory / RESULTS).read_text(encoding="utf-8"))
+        found = json.loads(read_text(directory / RESULTS))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import torch
 
-from kgscale.durable import disk_errors, whole_file
+from kgscale.durable import disk_errors, read_text, whole_file
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.known import KnownFacts
 from kgscale.inference.official import LSC, best_tails, evaluator
@@ -90,7 +90,7 @@ def best_run(directories: Sequence[Path]) -> Path:
 def _results(directory: Path) -> dict[str, Any]:
     path = directory / "results.json"
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(read_text(path))
         official = found["metrics"].get("official")
         known = official is None or {"valid", "benchmark", "ogb"} <= official.keys()
         known = known and (official is None or not official["valid"].keys().isdisjoint(MAIN))

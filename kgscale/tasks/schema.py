@@ -109,6 +109,8 @@ def words(hint: Any) -> str:
     if origin is Literal:
         return "one of " + ", ".join(map(str, inner)) if len(inner) > 1 else str(inner[0])
     if isinstance(origin, type) and issubclass(origin, Sequence):
+        if {float, int} <= set(get_args(inner[0])):
+            return "a list like [1, 2.5] of numbers"
         return f"a list like [1, 2] of {words(inner[0]).removeprefix('an ').removeprefix('a ')}s"
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return "a mapping"

@@ -145,6 +145,7 @@ def test_why_an_item(command: Command, tmp_path: Path) -> None:
     for asked, words in (
         (("user=u4",), "user=…, item=…"),
         (("user=u4", "item=user:u5"), "is no item"),
+        (("user=u4", "item=<b>x</b>, [1]"), "'<b>x</b>, [1]'"),
         (("user=nobody", "item=i4"), "nearest are"),
     ):
         code, _, error = command("explain", f"run={run}", *asked)

@@ -49,6 +49,16 @@ def town(tmp_path: Path) -> list[str]:
     ]
 
 
+def test_numbers_too_large_to_be_averaged(
+    command: Command, town: list[str], tmp_path: Path
+) -> None:
+    with (tmp_path / "earns.tsv").open("a") as file:
+        file.write("".join(f"p{PEOPLE - 20 + n}\t{(-1) ** n}e308\n" for n in range(20)))
+    code, _, error = command(*town)
+    assert code == 3
+    assert "too large to be averaged" in error
+
+
 def the_run(tmp_path: Path) -> Path:
     (run,) = (tmp_path / "outputs" / "node_regression").iterdir()
     return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 from shutil import copytree
 
@@ -47,6 +48,21 @@ def test_answers_carry_the_probability_of_their_score(
     assert 0 <= told["valid"]["ece"] <= 1
     assert (trained / "reliability.png").read_bytes()[:4] == b"\x89PNG"
     assert {"probability"} <= rows(trained / "predictions.tsv")[0].keys()
+
+
+@pytest.mark.parametrize("name", ["calibration.json", "results.json", "config.yaml"])
+def test_a_pipe_in_somebody_elses_run_is_not_waited_for(
+    command: Command, trained: Path, tmp_path: Path, name: str
+) -> None:
+    run = tmp_path / "run"
+    copytree(trained, run)
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    own = f"output={tmp_path / 'answers'}"
+    code, _, error = command("predict", f"run={run}", *ASKED, own)
+    assert code == (3 if name == "calibration.json" else 0)
+    assert (str(run / name) in error) == (code == 3)
+    assert (command(f"resume={run}")[0] == 0) == (name != "config.yaml")
 
 
 def test_what_is_less_probable_is_left_out(command: Command, trained: Path, tmp_path: Path) -> None:

@@ -161,7 +161,6 @@ def test_nobody_sees_the_future(
     """Whoever hears of a triple does so when it has come out; nothing that is asked is a message;
     what is asked of a split comes out in its period, and has not been there before."""
     facts, years, until = world
-    store = store_of(tmp_path_factory.mktemp("papers"), facts, years, ask, until)
     horizon = until[1] if ask == "topic" else until[0]
 
     def out(one: Triple) -> int:
@@ -177,6 +176,14 @@ def test_nobody_sees_the_future(
     for paper, authors in teams.items():
         for pair in map(frozenset, combinations(sorted(authors), 2)):
             first[pair] = min(first.get(pair, 9999), years[paper])
+    known = {author for p, team in teams.items() if years[p] <= until[0] for author in team}
+    new = {pair for pair, year in first.items() if year > until[0] and pair <= known}
+    folder = tmp_path_factory.mktemp("papers")
+    if ask == "coauthor" and not any(first[pair] <= until[1] for pair in new):
+        with pytest.raises(DataError, match="nothing of coauthor is new"):
+            store_of(folder, facts, years, ask, until)
+        return
+    store = store_of(folder, facts, years, ask, until)
     heard = edges(store, store.adjacency())
     for who, what in heard:
         assert out(what) <= max(horizon, years.get(who, 0)), (who, what)
@@ -190,8 +197,6 @@ def test_nobody_sees_the_future(
         for one in questions:
             assert low < out(one) <= high, (split, one)
     if ask == "coauthor":
-        known = {author for p, team in teams.items() if years[p] <= until[0] for author in team}
-        new = {pair for pair, year in first.items() if year > until[0] and pair <= known}
         everything = [
             frozenset((h, t)) for h, _, t in train | named(store, "valid") | named(store, "test")
         ]
@@ -203,6 +208,20 @@ def test_what_cannot_be_asked_is_told(tmp_path: Path) -> None:
         Papers(path=tmp_path / "papers.tsv")
     with pytest.raises(ConfigError, match="three years"):
         Papers(until=[2001, 2001, 2003])
+    with pytest.raises(ConfigError, match="three years"):
+        Papers(until=[float("-inf"), 2005, 2010])
+    with pytest.raises(ConfigError, match="three years"):
+        Papers(until=[2000, 2005, 10**400])
+    with pytest.raises(ConfigError, match="are three relations"):
+        Papers(writes="cites")
+    with pytest.raises(DataError, match=r"has the year of no paper of .*, which calls them 'p1'"):
+        store_of(tmp_path, FACTS, {"zzz": 2000, "zzy": 2001}, "citation", UNTIL)
+    with pytest.raises(DataError, match=r"nothing of citation is new .* set data\.until"):
+        store_of(tmp_path, [f for f in FACTS if not f.startswith("p3")], YEARS, "citation", UNTIL)
+    with pytest.raises(DataError, match="'coauthor' is the relation that is made"):
+        store_of(tmp_path, [*FACTS, "ann coauthor bob"], YEARS, "coauthor", UNTIL)
+    with pytest.raises(DataError, match="is empty"):
+        store_of(tmp_path, [], YEARS, "coauthor", UNTIL)
     with pytest.raises(DataError, match="leave a period without any"):
         store_of(tmp_path, FACTS, YEARS, "citation", [2003, 2004, 2005])
     with pytest.raises(DataError, match="no relation 'cites': name yours"):
