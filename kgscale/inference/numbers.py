@@ -56,7 +56,8 @@ class NumberScale:
         if not math.isfinite(mean + deviation):
             raise DataError(
                 f"the numbers of train, from {float(number.min()):g} to {float(number.max()):g},"
-                " are too large to be averaged: correct them, or leave the largest out of data.labels"
+                " are too large to be averaged: correct them, or leave the largest out of"
+                " data.labels"
             )
         return cls(mean=mean, deviation=deviation or 1.0, logarithm=logarithm)
 
