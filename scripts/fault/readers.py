@@ -367,12 +367,16 @@ def read_interactions(path: Path) -> int:
 
 
 PAPERS: Final = {
+    # bob and dan write p1 together, and ann and dan p2, for the first time.
     "papers.tsv": b"".join(
-        b"a%d\twrites\tp%d\nb\twrites\tp%d\np%d\tcites\tp0\n" % (at % 2, at, at, at)
-        for at in range(4)
-    ),
-    "years.tsv": b"".join(b"p%d\t%d\n" % (at, 2000 + at) for at in range(4)),
-}
+        b"%s\twrites\t%s\n" % pair
+        for pair in (
+            (b"ann", b"p0"), (b"bob", b"p0"), (b"dan", b"p4"), (b"bob", b"p1"), (b"dan", b"p1"),
+            (b"ann", b"p2"), (b"dan", b"p2"), (b"ann", b"p3"), (b"bob", b"p3"),
+        )
+    ) + b"p1\tcites\tp0\n",
+    "years.tsv": b"p0\t2000\np1\t2001\np2\t2002\np3\t2003\np4\t2000\n",
+}  # fmt: skip
 
 
 def read_papers(path: Path) -> None:

@@ -221,7 +221,7 @@ def test_a_question_is_asked_without_the_fact(
         if len(at):
             return float(found.score[at[0]])
         far = model.unreached(torch.tensor([1])) if found.far is None else found.far[0, tail]
-        return float(far)
+        return float(far.detach())
 
     scorer = PathScorer(model, PathCutter(graph, hops=3, size=12, profile=profile))
     judge = PathJudge(scorer, head=head, relation=1, tail=tail)
