@@ -39,8 +39,6 @@ class Reason:
     way: Way
     loss: float
     """Of the score without the fact; of a path, without that fact of it that is needed least."""
-    losses: tuple[float, ...]
-    """Without each of its facts."""
 
 
 def weigh(judge: Judge, ways: Sequence[Way], *, signed: bool = True) -> list[Reason]:
@@ -63,8 +61,8 @@ def weigh(judge: Judge, ways: Sequence[Way], *, signed: bool = True) -> list[Rea
 
 
 def _reason(way: Way, losses: dict[int, float], *, signed: bool) -> Reason:
-    own = tuple(losses[triple] for triple in way.triples)
-    return Reason(way, min(own, key=lambda loss: _size(loss, signed)), own)
+    own = (losses[triple] for triple in way.triples)
+    return Reason(way, min(own, key=lambda loss: _size(loss, signed)))
 
 
 def _size(loss: float, signed: bool) -> float:
