@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "ask": "a question of several hops: run=DIR \"?x : knows(?x, ?y) and likes(?y, 'Ann')\"",
     "explain": "why: the facts behind run=DIR head=… relation=… tail=…, or entity=…, in a picture",
     "compare": "several strategies and seeds for equal time: a table, a CSV file and a picture",
+    "audit": "what is odd about a data set: a verdict, tables, pictures (the arguments of train)",
     "tune": "search for settings by validation: trials=20, kept on disk (extra tune)",
     "leaderboard": "what OGB's form asks for, from runs=DIR of one recipe; files for OGB-LSC",
     "doctor": "what is installed, what this machine can do, what is missing",
@@ -253,6 +254,12 @@ def _explain_prediction(settings: dict[str, Any]) -> int:
     return explain(settings)
 
 
+def _audit(settings: dict[str, Any]) -> int:
+    from kgscale.cli.audit import audit_data
+
+    return audit_data(settings)
+
+
 def _leaderboard(settings: dict[str, Any]) -> int:
     from kgscale.cli.answer import leaderboard
 
@@ -278,6 +285,7 @@ def _take(arguments: list[str], *flag: str) -> bool:
 
 _RUN: Final[dict[str, Callable[[dict[str, Any]], int]]] = {
     "ask": _ask,
+    "audit": _audit,
     "evaluate": _evaluate,
     "explain": _explain_prediction,
     "predict": _predict,

@@ -204,18 +204,26 @@ class GraphStore:
         It appears whole or not at all, and is made anew if it is damaged or came from another
         graph.
         """
-        about = {"kind": kind, "settings": dict(settings), "fingerprint": self.fingerprint}
-        text = json.dumps(about["settings"], sort_keys=True)
-        name = f"{kind}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
-        path = self.path / DERIVED / name
+        path, about = self._about(kind, settings)
         told = self._derived(path, about)
         if told is None:
             with alone(path):
                 told = self._derived(path, about)  # another process may have made it meanwhile
                 if told is None:
                     told = _derive(path, about, write)
-        self.derived_seconds[name] = told["processor"]
+        self.derived_seconds[path.name] = told["processor"]
         return path
+
+    def has_derived(self, kind: str, settings: Mapping[str, Any]) -> bool:
+        """Whether ``derived`` would find what was made before."""
+        return self._derived(*self._about(kind, settings)) is not None
+
+    def _about(self, kind: str, settings: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+        """Where such a directory is, and what its manifest tells of where it came from."""
+        about = {"kind": kind, "settings": dict(settings), "fingerprint": self.fingerprint}
+        text = json.dumps(about["settings"], sort_keys=True)
+        name = f"{kind}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
+        return self.path / DERIVED / name, about
 
     def _derived(self, path: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:
         """What its manifest tells, if it is there, and what was written."""

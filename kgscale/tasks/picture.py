@@ -34,7 +34,7 @@ def draw(explanation: Explanation, file: Path) -> None:
     left.set_xlim(-0.6, max(longest - 1, 2) + 0.6)
     left.set_ylim(max(1, len(reasons)) - 0.4, -0.6)
     left.axis("off")
-    left.set_title(f"Why {_plain(explanation.asked, 3 * WIDTH)}?", loc="left")
+    left.set_title(f"Why {plain(explanation.asked, 3 * WIDTH)}?", loc="left")
     losses = [reason.loss for reason in reasons]
     colors = ["C0" if loss >= 0 else "C3" for loss in losses]
     right.barh(range(len(losses)), losses, color=colors, height=0.45)
@@ -58,7 +58,7 @@ def _lane(panel: Any, row: int, names: Sequence[str], about: Sequence[bool]) -> 
         panel.text(
             at,
             row,
-            _plain(name, WIDTH),
+            plain(name, WIDTH),
             ha="center",
             va="center",
             fontsize=8,
@@ -68,7 +68,7 @@ def _lane(panel: Any, row: int, names: Sequence[str], about: Sequence[bool]) -> 
         )
 
 
-def _plain(text: str, width: int) -> str:
+def plain(text: str, width: int) -> str:
     """Cut, on one line, and without the signs of mathematics."""
     line = "".join(letter if letter.isprintable() else " " for letter in text)
     short = line if len(line) <= width else line[: width - 1] + "…"

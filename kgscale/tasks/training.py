@@ -18,6 +18,7 @@ from kgscale.data.source import Fetched, Source
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.propagate import Propagation, propagate
 from kgscale.graph.store import GraphStore, prepare
+from kgscale.graph.survey.survey import KIND as SURVEY
 from kgscale.inference.calibrate import Listed
 from kgscale.inference.embed import Features
 from kgscale.inference.official import check_evaluator
@@ -25,12 +26,13 @@ from kgscale.metrics.calibration import Calibration
 from kgscale.models.registry import save_model
 from kgscale.sampling.base import Strategy
 from kgscale.tasks import show
+from kgscale.tasks.audit import report as audit
 from kgscale.tasks.calibration import calibrate, forget
 from kgscale.tasks.components import build, component
 from kgscale.tasks.directory import DONE, RESULTS, hardware, revision, versions, write_json
 from kgscale.tasks.parts import GraphParts
 from kgscale.tasks.plan.choose import Plan, make_plan
-from kgscale.tasks.settings import RunSettings
+from kgscale.tasks.settings import NODE_TASKS, RunSettings
 from kgscale.tasks.usage import Usage
 from kgscale.training.data import GraphData
 from kgscale.training.distributed import agree, process_group
@@ -125,17 +127,13 @@ class Training(ABC):
         return process_group(backend(trainer), trainer.devices, child)
 
     def _ingest(self) -> None:
-        source = build("data", self.settings.groups["data"])
-        show.sentence(self.console, source.describe())
-        if isinstance(source, Fetched) and (wanted := source.wanted()):
-            show.sentence(self.console, wanted)
-        with show.busy(self.console, "reading the graph") as tell:
-            self.store = prepared(self.settings, tell=tell)
+        self.store = read_graph(self.settings, self.console)
         if self.saved is not None:
             self._go_on(self.saved)
         for line in show.graph(self.store):
             show.sentence(self.console, line)
         self.check(self.store)
+        self._audit()
         if self.benchmark is not None:
             check_evaluator(self.benchmark)
         if self.settings.evaluation.choose == "official" and self.store.benchmark is None:
@@ -143,6 +141,14 @@ class Training(ABC):
                 f"evaluation.choose=official needs a benchmark of OGB, and {self.store.name} is"
                 " none: leave it out"
             )
+
+    def _audit(self) -> None:
+        """Say what makes the data less than they seem, if anything does."""
+        with show.busy(self.console, "looking at the graph") as tell:
+            links = self.settings.task.name not in NODE_TASKS
+            self.audited = audit.short(self.store, links=links, tell=tell)
+        for line in audit.short_lines(self.audited):
+            show.sentence(self.console, line)
 
     def _go_on(self, saved: Saved) -> None:
         """Take the strategy that was settled then.
@@ -269,7 +275,8 @@ class Training(ABC):
 
     def _prepared_seconds(self) -> float:
         """Of processor time, what parts and maps took when they were made."""
-        return round(sum(self.store.derived_seconds.values(), 0.0), 3)
+        made = self.store.derived_seconds.items()
+        return round(sum(used for name, used in made if not name.startswith(f"{SURVEY}-")), 3)
 
     @property
     def benchmark(self) -> str | None:
@@ -334,6 +341,7 @@ class Training(ABC):
             "strategy": strategy.__name__,
             "strategy_report": self.strategy.report(),
             "relations_kept": self._relations_kept(),
+            "audit": audit.short_content(self.audited),
             "prepared_seconds": self._prepared_seconds(),
             "plan": self.plan.report(),
             **named,
@@ -350,6 +358,16 @@ class Training(ABC):
             "versions": versions(),
             "revision": revision(),
         }
+
+
+def read_graph(settings: RunSettings, console: Console) -> GraphStore:
+    """The store of a run's data, telling where they come from."""
+    source = build("data", settings.groups["data"])
+    show.sentence(console, source.describe())
+    if isinstance(source, Fetched) and (wanted := source.wanted()):
+        show.sentence(console, wanted)
+    with show.busy(console, "reading the graph") as tell:
+        return stored(source, settings, tell=tell)
 
 
 def prepared(settings: RunSettings, *, tell: Tell = silent) -> GraphStore:

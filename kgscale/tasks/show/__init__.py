@@ -1,6 +1,14 @@
 """What a person sees: tables and sentences for the terminal."""
 
 from kgscale.tasks.show.answers import asked, hardness, questions, reasons
+from kgscale.tasks.show.audits import (
+    audit_ingest,
+    audit_pairs,
+    audit_relations,
+    audit_shape,
+    audit_splits,
+    audit_verdict,
+)
 from kgscale.tasks.show.graphs import graph
 from kgscale.tasks.show.links import (
     coverage,
@@ -36,6 +44,12 @@ from kgscale.tasks.show.training import probabilities, report
 
 __all__ = [
     "asked",
+    "audit_ingest",
+    "audit_pairs",
+    "audit_relations",
+    "audit_shape",
+    "audit_splits",
+    "audit_verdict",
     "busy",
     "cold_items",
     "console",

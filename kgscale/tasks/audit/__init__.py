@@ -1,0 +1,1 @@
+"""What a survey of a graph means: a verdict in words, and what to do about it."""
