@@ -276,7 +276,8 @@ class Training(ABC):
     def _prepared_seconds(self) -> float:
         """Of processor time, what parts and maps took when they were made."""
         made = self.store.derived_seconds.items()
-        return round(sum(used for name, used in made if not name.startswith(f"{SURVEY}-")), 3)
+        used = [seconds for name, seconds in made if not name.startswith(f"{SURVEY}-")]
+        return round(sum(used, 0.0), 3)
 
     @property
     def benchmark(self) -> str | None:

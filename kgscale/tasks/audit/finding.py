@@ -50,10 +50,10 @@ def verdict(name: str, findings: Sequence[Finding], *, measured: bool) -> str:
     return f"{name}: nothing odd was found"
 
 
-def listed(names: Sequence[str], *, more: int | None = None) -> str:
+def listed(texts: Sequence[str], between: str = ", ") -> str:
     """The first few, and how many others there are."""
-    rest = (len(names) if more is None else more) - NAMED
-    text = ", ".join(repr(name) for name in names[:NAMED])
+    rest = len(texts) - NAMED
+    text = between.join(texts[:NAMED])
     return f"{text} and {rest:,} more" if rest > 0 else text
 
 

@@ -43,7 +43,7 @@ def _labels(labels: LabelCounts, names: Sequence[str]) -> Iterator[Finding]:
             share=labels.joined / number,
             words=(
                 f"{labels.joined:,} of {number:,} labelled entities are joined to the entity that"
-                f" is their label, by {listed([names[at] for at, _ in labels.joined_by])}"
+                f" is their label, by {listed([repr(names[at]) for at, _ in labels.joined_by])}"
             ),
             remedy="leave these relations out with data.label_relation=[…]",
         )

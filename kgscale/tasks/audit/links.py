@@ -68,9 +68,9 @@ def _told(found: Survey, split: str, names: Sequence[str]) -> Iterator[Finding]:
         (held.duplicate, "by a duplicate relation"),
     )
     how = ", ".join(f"{number:,} {words}" for number, words in ways if number)
-    by = sorted(range(len(names)), key=lambda at: -found.relations[at].told)
-    most = [names[at] for at in by if split == "test" and found.relations[at].told]
-    whose = f"; most are of {listed(most[:1])}" if most else ""
+    most = max(range(len(names)), key=lambda at: found.relations[at].told)
+    number = found.relations[most].told
+    whose = f"; {number:,} are of {names[most]!r}" if split == "test" and number else ""
     yield Finding(
         kind="told",
         weight="easy" if share >= LEAK else "mind",
@@ -95,12 +95,15 @@ def _alike(found: Survey, split: str | None, names: Sequence[str]) -> Iterator[F
         held = 0 if split is None else getattr(found.held_out[split], kind)
         total = 1 if split is None else found.held_out[split].facts
         unharmed = "" if held or split is None else f"; no fact of {split} is told so"
-        both = [f"{names[pair.one]} and {names[pair.other]}" for pair in pairs]
+        both = [f"{names[pair.one]!r} and {names[pair.other]!r}" for pair in pairs]
         yield Finding(
             kind=kind,
             weight=_weight(held, total),
             count=len(pairs),
-            words=f"{counted(len(pairs), 'pair')} of relations {words}: {listed(both)}{unharmed}",
+            words=(
+                f"{counted(len(pairs), 'pair')} of relations {words}:"
+                f" {listed(both, '; ')}{unharmed}"
+            ),
             remedy="keep one of each, or hold out what both say together",
         )
 
@@ -124,7 +127,7 @@ def _products(found: Survey, split: str | None, names: Sequence[str]) -> Iterato
         share=held / total if split else None,
         words=(
             f"{counted(len(at), 'relation')} joining nearly every head with every tail:"
-            f" {listed([names[number] for number in at])}{share}"
+            f" {listed([repr(names[number]) for number in at])}{share}"
         ),
         remedy="report them apart: whoever knows their heads and tails knows the answers",
     )
@@ -141,7 +144,7 @@ def _symmetric(found: Survey, names: Sequence[str]) -> Iterator[Finding]:
         count=len(rows),
         words=(
             f"{counted(len(rows), 'relation')} holding both ways:"
-            f" {listed([name for _, name in rows])}"
+            f" {listed([repr(name) for _, name in rows])}"
         ),
         remedy=(
             "take a decoder that can hold these and others (ComplEx, RotatE): TransE can't hold"
