@@ -129,8 +129,8 @@ def test_labels_alone_are_judged_where_they_are_asked(command: Command, tmp_path
     labels = "".join(f"p{n}\tg{n % 2}\n" for n in range(30))
     (folder / "labels.tsv").write_text(labels)
     own = (f"data.path={folder / 'graph.tsv'}", f"data.labels={folder / 'labels.tsv'}")
-    task = "task=node_classification"
-    code, out, _ = command("audit", task, "data=triples", *own, f"root={tmp_path / 'out'}")
+    own = ("data=triples", "task=node_classification", *own, "data.split=[1,0,0]")
+    code, out, _ = command("audit", *own, f"root={tmp_path / 'out'}")
     assert code == 0
     content = audited(tmp_path / "out")
     assert kinds(content)["label_in_graph"]["count"] == 30
@@ -158,8 +158,9 @@ def test_a_graph_of_other_entities_that_are_not(command: Command, tmp_path: Path
     train = [(h, "r", t) for h, t in RING]
     other = [(h, r, f"x{t}") for h, r, t in train[:9]] + [("x1", "q", "x2")]
     folder = put(tmp_path / "one", train=train, ind_train=other)
-    own = (f"data.path={folder}", f"data.inductive={{path: {folder}, prefix: ind_}}")
-    code, _, error = command("audit", "data=triples", *own, f"root={tmp_path / 'out'}")
+    own = ("data=triples", f"data.path={folder}", "data.split=[1,0,0]")
+    other_ = f"data.inductive={{path: '{folder}', prefix: ind_}}"
+    code, _, error = command("audit", *own, other_, f"root={tmp_path / 'out'}")
     assert (code, error) == (0, "")
     found = kinds(audited(tmp_path / "out"))
     assert found["other_shares_entities"]["count"] == 9
@@ -171,7 +172,8 @@ def test_names_steer_nothing(command: Command, tmp_path: Path) -> None:
     names = ["[bold]r[/bold]", "\x1b[31mred", "$\\frac{a}$"]
     rows = [(f"h{a}", r, f"t{b}") for r in names for a in range(4) for b in range(4)]
     folder = put(tmp_path / "names", train=rows)
-    code, out, _ = command("audit", "data=triples", f"data.path={folder}", f"root={tmp_path / 'o'}")
+    own = ("data=triples", f"data.path={folder}", "data.split=[1,0,0]")
+    code, out, _ = command("audit", *own, f"root={tmp_path / 'o'}")
     assert code == 0
     assert "\x1b" not in out
     assert "[bold]r[/bold]" in out
