@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 Weight = Literal["wrong", "easy", "mind"]
@@ -29,7 +29,7 @@ class Finding:
 
     def told(self) -> dict[str, Any]:
         """For JSON."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return asdict(self)
 
 
 def verdict(name: str, findings: Sequence[Finding], *, measured: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -18,7 +18,6 @@ SHORT: Final = 5_000_000
 """Facts up to which a training begins with an audit: some four seconds, once for a graph."""
 _KEYS: Final = 10_000
 """Entities whose keys are looked up together."""
-_HAVE: Final = "the other graph has"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +103,7 @@ def _elsewhere(store: GraphStore, other: GraphStore) -> Iterator[Finding]:
             weight="wrong",
             count=shared,
             share=shared / other.num_entities,
-            words=f"{_HAVE} {counted(shared, 'entity', 'entities')} of this one",
+            words=f"the other graph has {counted(shared, 'entity', 'entities')} of this one",
             remedy="take them out of data.inductive: its entities should all be new",
         )
     keys = other.relation_keys(list(range(other.num_relations)))
@@ -114,7 +113,7 @@ def _elsewhere(store: GraphStore, other: GraphStore) -> Iterator[Finding]:
             weight="wrong",
             count=unknown,
             share=unknown / len(keys),
-            words=f"{_HAVE} {counted(unknown, 'relation')} that this one lacks",
+            words=f"the other graph has {counted(unknown, 'relation')} that this one lacks",
             remedy="nothing can be learned of these: take their facts out of data.inductive",
         )
 
@@ -183,9 +182,3 @@ def _named(keys: Sequence[str], names: Sequence[str]) -> list[dict[str, str]]:
         {"key": key, **({"name": name} if name != key else {})}
         for key, name in zip(keys, names, strict=True)
     ]
-
-
-def most_facts(told: Mapping[str, Any], number: int) -> list[Mapping[str, Any]]:
-    """The relations of ``audit.json`` with the most facts."""
-    rows: list[Mapping[str, Any]] = told["relations"]
-    return sorted(rows, key=lambda row: -row["facts"])[:number]
