@@ -65,7 +65,7 @@ class Appended:
             new.known_relations = _keys(old.path / "relations.parquet")
 
     def describe(self) -> str:
-        return f"{self.old!r} at {self.old.path}, and what came later. {self.new.describe()}"
+        return f"{self.old.name} as it is in {self.old.path}, and more. {self.new.describe()}"
 
     def digest(self) -> str:
         return _hash("appended", self.old.fingerprint, self.new.digest())

@@ -1,7 +1,7 @@
 """What a person sees: tables and sentences for the terminal."""
 
 from kgscale.tasks.show.answers import asked, hardness, questions, reasons
-from kgscale.tasks.show.graphs import graph
+from kgscale.tasks.show.graphs import content, graph
 from kgscale.tasks.show.links import (
     coverage,
     evaluation,
@@ -39,6 +39,7 @@ __all__ = [
     "busy",
     "cold_items",
     "console",
+    "content",
     "coverage",
     "evaluation",
     "evaluation_content",
