@@ -30,6 +30,7 @@ WORKS = (
     "questions",
     "explain",
     "audit",
+    "newcomers",
 )
 
 

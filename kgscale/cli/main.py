@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "predict": "answer: run=DIR head=… relation=… k=10, or entity=… for its labels",
     "ask": "a question of several hops: run=DIR \"?x : knows(?x, ?y) and likes(?y, 'Ann')\"",
     "explain": "why: the facts behind run=DIR head=… relation=… tail=…, or entity=…, in a picture",
+    "ingest": "read a graph into a store; onto=STORE or onto=RUN adds what has arrived since",
     "compare": "several strategies and seeds for equal time: a table, a CSV file and a picture",
     "audit": "what is odd about a data set: a verdict, tables, pictures (the arguments of train)",
     "tune": "search for settings by validation: trials=20, kept on disk (extra tune)",
@@ -260,6 +261,12 @@ def _audit(settings: dict[str, Any]) -> int:
     return audit_data(settings)
 
 
+def _ingest(settings: dict[str, Any]) -> int:
+    from kgscale.cli.ingest import ingest
+
+    return ingest(settings)
+
+
 def _leaderboard(settings: dict[str, Any]) -> int:
     from kgscale.cli.answer import leaderboard
 
@@ -288,6 +295,7 @@ _RUN: Final[dict[str, Callable[[dict[str, Any]], int]]] = {
     "audit": _audit,
     "evaluate": _evaluate,
     "explain": _explain_prediction,
+    "ingest": _ingest,
     "predict": _predict,
     "leaderboard": _leaderboard,
     "doctor": _doctor,

@@ -60,7 +60,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberedFacts:
-    """Some triples of ``Numbered`` entities, all of one split."""
+    """Some triples of ``Numbered`` entities, or of ``earlier`` ones, all of one split."""
 
     split: str
     head: NDArray[np.int64]
@@ -146,9 +146,11 @@ class Asked:
 class Reading:
     """One pass over a source; consume ``facts`` first, then what is said about their keys."""
 
-    facts: Iterator[Facts] | Iterator[NumberedFacts]
+    facts: Iterator[Facts] | Iterator[NumberedFacts] | Iterator[Facts | NumberedFacts]
     numbered: Numbered | None = None
     """If the facts have numbers for entities."""
+    earlier: Iterator[pa.Array] = field(default_factory=lambda: iter(()))
+    """Keys of entities that facts may name by their place here; consume it before the facts."""
     entities: Iterator[Labels] = field(default_factory=lambda: iter(()))
     relations: Iterator[Labels] = field(default_factory=lambda: iter(()))
     node_labels: Iterator[NodeLabelRows] = field(default_factory=lambda: iter(()))

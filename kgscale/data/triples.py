@@ -102,6 +102,8 @@ class TripleFiles:
         )
         self.max_rejected = max_rejected
         self.drop_unseen = _drop(unseen_relation, "unseen_relation")
+        self.known_relations: pa.Array = pa.array([], pa.string())
+        """What train has besides the files' own: those of a store that they are added to."""
         self.inductive: TripleFiles | None = None
         if inductive is not None:
             self.inductive = self._other(inductive)
@@ -199,7 +201,7 @@ class TripleFiles:
         )
 
     def _facts(self, audit: Audit) -> Iterator[Facts]:
-        known: pa.Array = pa.array([], pa.string())
+        known = self.known_relations
         withheld = Withheld(self.withheld or (), audit, labels=self.labels is None)
         files = self.files()
         for split, file in files.items():

@@ -42,11 +42,11 @@ class Vocabulary:
         self._numbered = numbered
 
     def encode(self, column: pa.Array | NDArray[np.int64]) -> NDArray[np.int64]:
-        """The slot of each key."""
-        if self._numbered is None:
-            return self._interner.encode(column)
-        assert isinstance(column, np.ndarray)
-        return column
+        """The slot of each key; a number is one already."""
+        if isinstance(column, np.ndarray):
+            return column
+        assert self._numbered is None
+        return self._interner.encode(column)
 
     def _store(self, keys: pa.Array) -> None:
         slot = np.arange(self._stored, self._stored + len(keys), dtype=np.int64)

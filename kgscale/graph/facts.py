@@ -40,6 +40,8 @@ def encode(source: Source, audit: Audit, shop: Workshop) -> tuple[Spool, Reading
     reading = source.read(audit, unpacked)
     if reading.numbered is not None:
         shop.entities.declare(reading.numbered)
+    for keys in reading.earlier:
+        shop.entities.encode(keys)
     # Reading and relations take about as long as entities: two threads keep pace.
     prepared = ((facts, shop.relations.encode(facts.relation)) for facts in reading.facts)
     for facts, relation in ahead(prepared):

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float, Int64
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kgscale.data.audit import Audit, Tell, silent
@@ -99,6 +100,17 @@ class GraphStore:
         for at, name in enumerate(("head", "relation", "tail")):
             found[:, at] = table[name].to_numpy()
         return torch.from_numpy(found)
+
+    def relation_counts(self) -> dict[str, NDArray[np.int64]]:
+        """How many triples of each split every relation has."""
+        found = {}
+        for split in SPLITS:
+            count = np.zeros(self.num_relations, np.int64)
+            with pq.ParquetFile(self.path / f"{split}.parquet") as file:
+                for batch in file.iter_batches(columns=["relation"]):
+                    count += np.bincount(batch.column(0), minlength=self.num_relations)
+            found[split] = count
+        return found
 
     def adjacency(self, *, known: bool = False) -> Adjacency:
         """Train edges alone; ``known``: those of all splits, to filter answers."""

@@ -120,6 +120,11 @@ class EntityInput(nn.Module):
             x = x.index_add(0, rows.entity, linear(self.dropout(value)))
         return x
 
+    def table_row(self, entity_id: Int64[Tensor, " entity"]) -> Int64[Tensor, " entity"]:
+        """The table's row of each entity, -1 of those without."""
+        kind = torch.bucketize(entity_id, self._start, right=True) - 1
+        return torch.where(self._row[kind], entity_id + self._shift[kind], -1)
+
     def _learned(self, entity_id: Int64[Tensor, " entity"]) -> Vectors:
         """Learned vectors, and zeros where there is none."""
         kind = torch.bucketize(entity_id, self._start, right=True) - 1

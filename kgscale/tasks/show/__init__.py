@@ -10,6 +10,7 @@ from kgscale.tasks.show.audits import (
     audit_verdict,
 )
 from kgscale.tasks.show.graphs import graph
+from kgscale.tasks.show.graphs import content, graph
 from kgscale.tasks.show.links import (
     coverage,
     evaluation,
@@ -53,6 +54,7 @@ __all__ = [
     "busy",
     "cold_items",
     "console",
+    "content",
     "coverage",
     "evaluation",
     "evaluation_content",

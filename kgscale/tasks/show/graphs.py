@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+import numpy as np
+from rich.table import Table
+
+from kgscale.data.splits import SPLITS
 from kgscale.graph.store import REJECTED, GraphStore
+from kgscale.tasks.show.terminal import plain_table, short
 
 _NAMED: Final = 3
+_LISTED: Final = 15
 _LEAK: Final = 0.05
 """Triples that join an entity to its label, per labelled entity, from which on it is told."""
 _SPREAD: Final = ("least", "median", "largest")
@@ -31,6 +37,27 @@ def graph(store: GraphStore) -> Iterator[str]:
     yield from _features(store)
     yield from (f"note: {note}" for note in told["notes"])
     yield from _oddities(store.manifest["counts"])
+
+
+def content(store: GraphStore) -> Table:
+    """Types of entities and the relations with most triples, and how many there are of each."""
+    table = plain_table("What is in it")
+    for name in ("", "key", "name"):
+        table.add_column(name)
+    for name in SPLITS:
+        table.add_column(name, justify="right")
+    for kind in store.types:
+        table.add_row("entities", short(kind.name), "", f"{kind.stop - kind.start:,}", "", "")
+    counts = store.relation_counts()
+    total = np.sum([*counts.values()], axis=0)
+    order = np.argsort(-total, kind="stable")[:_LISTED].tolist()
+    keys, names = store.relation_keys(order), store.relation_names(order)
+    for relation, key, name in zip(order, keys, names, strict=True):
+        numbers = (f"{counts[split][relation]:,}" for split in SPLITS)
+        table.add_row("triples", short(key), short(name) if name != key else "", *numbers)
+    if len(total) > _LISTED:
+        table.add_row("", f"… and {len(total) - _LISTED:,} more relations", "", "", "", "")
+    return table
 
 
 def _labels(store: GraphStore) -> Iterator[str]:
