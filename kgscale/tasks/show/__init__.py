@@ -9,7 +9,6 @@ from kgscale.tasks.show.audits import (
     audit_splits,
     audit_verdict,
 )
-from kgscale.tasks.show.graphs import graph
 from kgscale.tasks.show.graphs import content, graph
 from kgscale.tasks.show.links import (
     coverage,
