@@ -127,6 +127,9 @@ def _main(arguments: list[str]) -> int:
 
         print(version("kgscale"))
         return 0
+    if arguments and arguments[0] in ("--completion", "--complete"):
+        print(_completed(*arguments[:2]))
+        return 0
     command = "train"
     if arguments and "=" not in arguments[0] and not arguments[0].startswith(("-", "~")):
         command = arguments.pop(0)
@@ -137,6 +140,15 @@ def _main(arguments: list[str]) -> int:
     if command == "train":
         return _train(arguments)
     return _study(command, arguments) if command in STUDIES else _other(command, arguments)
+
+
+def _completed(flag: str, text: str = "") -> str:
+    """What a shell asks for once, or at each press of the key."""
+    from kgscale.cli import completion
+
+    if flag == "--completion":
+        return completion.script(text)
+    return "\n".join(completion.completions(text, COMMANDS))
 
 
 def _study(command: str, arguments: list[str]) -> int:
