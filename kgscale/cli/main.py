@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "predict": "answer: run=DIR head=… relation=… k=10, or entity=… for its labels",
     "ask": "a question of several hops: run=DIR \"?x : knows(?x, ?y) and likes(?y, 'Ann')\"",
     "explain": "why: the facts behind run=DIR head=… relation=… tail=…, or entity=…, in a picture",
+    "report": "report.html and the model's card, anew: run=DIR, as after evaluate",
     "compare": "several strategies and seeds for equal time: a table, a CSV file and a picture",
     "tune": "search for settings by validation: trials=20, kept on disk (extra tune)",
     "leaderboard": "what OGB's form asks for, from runs=DIR of one recipe; files for OGB-LSC",
@@ -253,6 +254,12 @@ def _explain_prediction(settings: dict[str, Any]) -> int:
     return explain(settings)
 
 
+def _report(settings: dict[str, Any]) -> int:
+    from kgscale.cli.report import report
+
+    return report(settings)
+
+
 def _leaderboard(settings: dict[str, Any]) -> int:
     from kgscale.cli.answer import leaderboard
 
@@ -281,6 +288,7 @@ _RUN: Final[dict[str, Callable[[dict[str, Any]], int]]] = {
     "evaluate": _evaluate,
     "explain": _explain_prediction,
     "predict": _predict,
+    "report": _report,
     "leaderboard": _leaderboard,
     "doctor": _doctor,
 }
