@@ -20,6 +20,8 @@ COUNTS: Final = 56
 POINTS: Final = 300
 """Of a curve; of more, an even choice with the first and the last."""
 Point = tuple[float, float]
+Bin = tuple[float, float, int]
+"""What was said, the share that was right, and of how many answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,11 @@ def curve(points: Sequence[Point], *, label: str, across: str) -> Markup:
     return _picture(parts, HEIGHT, f"{label}: {figure(y[0])} at first, {figure(y[-1])} at the end")
 
 
-def reliability(curves: Mapping[str, Sequence[tuple[float, float, int]]]) -> Markup:
+def reliability(curves: Mapping[str, Sequence[Bin]]) -> Markup:
     """The share of right answers against what was said, and how many answers there are.
 
     Args:
-        curves: of each at most two maps, rows of what was said, what was right, and of how many.
+        curves: of at most two ways to say it.
     """
     frame = Frame((0.0, 1.0), (0.0, 1.0), HEIGHT + 60)
     shares = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
@@ -95,7 +97,7 @@ def reliability(curves: Mapping[str, Sequence[tuple[float, float, int]]]) -> Mar
             base = frame.height + COUNTS - 8
             parts.append(bar.format(look, x + shift, base - size, size))
     middle, foot = (LEFT + WIDTH - RIGHT) / 2, frame.height + COUNTS
-    parts.append(_text(middle, foot + 10, "probability; bars: how many answers", "middle"))
+    parts.append(_text(middle, foot + 10.0, "probability; bars: how many answers", "middle"))
     return _picture(parts, frame.height + COUNTS + 16, "share of right answers by probability")
 
 

@@ -104,12 +104,12 @@ def verdict(results: Mapping[str, Any]) -> Verdict:
     """Whether it is worth anything, by the metric that validation watched."""
     found = headline(results)
     if results["status"] != DONE:
-        so_far = "" if found is None else f"; validation {word(found[1])} so far {found[2]:.3f}"
+        so_far = "" if found is None else f"; so far: {_told(*found)}"
         return Verdict(f"Interrupted after {results['epochs']:g} epochs{so_far}.", None)
     if found is None:
         return Verdict("Nothing was measured: no split had anything to measure on.", None)
     split, name, value = found
-    told = f"{SPLIT_WORDS[split]} {word(name)} {value:.3f}"
+    told = _told(split, name, value)
     others = baselines(results, name)
     if not others:
         return Verdict(f"{told}; no baseline was measured.", None)
@@ -122,6 +122,10 @@ def verdict(results: Mapping[str, Any]) -> Verdict:
     return Verdict(
         f"{told}, and {best} alone has {others[best]:.3f}{where}: the model is no better.", False
     )
+
+
+def _told(split: str, name: str, value: float) -> str:
+    return f"{SPLIT_WORDS[split]} {word(name)} {value:.3f}"
 
 
 def model_of(results: Mapping[str, Any]) -> str:

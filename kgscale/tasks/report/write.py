@@ -95,7 +95,7 @@ def _reliability(found: Mapping[str, Any]) -> Curves | None:
     maps = dict(found.get("reliability") or {})
     split = maps.pop("split", "valid")
     curves = {
-        name: [(row["said"], row["right"], int(row["answers"])) for row in rows]
+        name: [(float(row["said"]), float(row["right"]), int(row["answers"])) for row in rows]
         for name, rows in maps.items()
         if rows
     }
