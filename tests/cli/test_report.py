@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 from functools import partial
@@ -178,6 +179,8 @@ def browser(page: Path, home: Path, *options: str) -> subprocess.CompletedProces
     assert CHROMIUM is not None
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
     own = [f"--user-data-dir={home / 'profile'}", f"--log-net-log={home / 'net.json'}"]
+    own += ["--no-first-run", "--disable-background-networking", "--disable-component-update"]
+    own += ["--host-resolver-rules=MAP * ~NOTFOUND"]
     return subprocess.run(
         [*command, *own, *options, page.as_uri()],
         capture_output=True,
@@ -185,6 +188,18 @@ def browser(page: Path, home: Path, *options: str) -> subprocess.CompletedProces
         timeout=120,
         env={**os.environ, "HOME": str(home)},
     )
+
+
+def asked_for(page: Path, home: Path) -> set[str]:
+    """Addresses that a page asks for, but for those that the browser asks its maker for."""
+    browser(page, home, "--dump-dom")
+    log = (home / "net.json").read_text(encoding="utf-8")
+    found = set(re.findall(r'"url":"((?:https?|wss?|ftp)://[^"]*)"', log))
+    return {
+        url
+        for url in found
+        if not re.search(r"^https?://[a-z0-9.]+\.(google|googleapis)\.com/", url)
+    }
 
 
 @pytest.mark.slow
@@ -216,16 +231,21 @@ def test_a_screenshot_by_content(command: Command, run: Path, tmp_path: Path, wi
     assert found["wide"] <= width
     shot = tmp_path / "shot.png"
     browser(page, tmp_path, size, f"--screenshot={shot}")
-    image = matplotlib.image.imread(shot)[:, :, :3]
+    pixels = matplotlib.image.imread(shot)[:, :, :3]
     names = [name for name, *_ in found["places"]]
     assert names.count("SECTION") == len(SECTIONS)
     assert names.count("svg") == 3
     assert names.count("DIV") == 2
     for name, identity, x, y, wide, high in found["places"]:
-        part = image[round(y) : round(y + high), round(x) : round(x + wide)]
-        ink = abs(part - image[2, 2]).max(axis=2) > 0.25
+        part = pixels[round(y) : round(y + high), round(x) : round(x + wide)]
+        ink = abs(part - pixels[2, 2]).max(axis=2) > 0.25
         assert wide > 200, (name, identity)
         assert ink.mean() > 0.004, (name, identity)
-    log = (tmp_path / "net.json").read_text(encoding="utf-8")
-    assert page.as_uri() in log
-    assert dumped.count("://") == dumped.count("file://")
+    assert asked_for(page, tmp_path) == set()
+    # What would have been asked for is seen, and is what the policy forbids.
+    image, address = '<img src="http://127.0.0.1:9/x.png">', {"http://127.0.0.1:9/x.png"}
+    for control, expected in ((measuring, address), (page, set())):
+        other = tmp_path / "other.html"
+        text = control.read_text(encoding="utf-8")
+        other.write_text(text.replace("</body>", f"{image}</body>"), encoding="utf-8")
+        assert asked_for(other, tmp_path) == expected
