@@ -174,6 +174,7 @@ def test_a_signal_during_training(
     assert error.startswith("kgscale: interrupted")
     assert error.count("\n") == 1
     check_interrupted(only_run(tmp_path))
+    assert "Interrupted after" in (only_run(tmp_path) / "report.html").read_text()
 
 
 @pytest.mark.slow

@@ -195,11 +195,8 @@ def asked_for(page: Path, home: Path) -> set[str]:
     browser(page, home, "--dump-dom")
     log = (home / "net.json").read_text(encoding="utf-8")
     found = set(re.findall(r'"url":"((?:https?|wss?|ftp)://[^"]*)"', log))
-    return {
-        url
-        for url in found
-        if not re.search(r"^https?://[a-z0-9.]+\.(google|googleapis)\.com/", url)
-    }
+    own = re.compile(r"https?://[a-z0-9.]+\.(google|googleapis|gstatic|gvt1)\.com/")
+    return {url for url in found if not own.match(url)}
 
 
 @pytest.mark.slow
