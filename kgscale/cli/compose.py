@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import (  # type: ignore[import-untyped]
+from yaml import (
     AliasEvent,
     CollectionEndEvent,
     CollectionStartEvent,

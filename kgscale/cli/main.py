@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "ask": "a question of several hops: run=DIR \"?x : knows(?x, ?y) and likes(?y, 'Ann')\"",
     "explain": "why: the facts behind run=DIR head=… relation=… tail=…, or entity=…, in a picture",
     "ingest": "read a graph into a store; onto=STORE or onto=RUN adds what has arrived since",
+    "report": "report.html and the model's card, anew: run=DIR, as after evaluate",
     "compare": "several strategies and seeds for equal time: a table, a CSV file and a picture",
     "audit": "what is odd about a data set: a verdict, tables, pictures (the arguments of train)",
     "tune": "search for settings by validation: trials=20, kept on disk (extra tune)",
@@ -279,6 +280,12 @@ def _ingest(settings: dict[str, Any]) -> int:
     return ingest(settings)
 
 
+def _report(settings: dict[str, Any]) -> int:
+    from kgscale.cli.report import report
+
+    return report(settings)
+
+
 def _leaderboard(settings: dict[str, Any]) -> int:
     from kgscale.cli.answer import leaderboard
 
@@ -309,6 +316,7 @@ _RUN: Final[dict[str, Callable[[dict[str, Any]], int]]] = {
     "explain": _explain_prediction,
     "ingest": _ingest,
     "predict": _predict,
+    "report": _report,
     "leaderboard": _leaderboard,
     "doctor": _doctor,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -110,15 +110,18 @@ def _is_entry(entry: Any) -> bool:
     )
 
 
-def check_manifest(directory: Path) -> dict[str, Any]:
+def check_manifest(directory: Path, *, beside: Collection[str] = ()) -> dict[str, Any]:
     """The manifest, after comparing every byte of the directory with it; sizes first.
+
+    Args:
+        beside: what may be there too, and is not looked at.
 
     Raises:
         ValueError: what is there is not what was written.
     """
     content = read_manifest(directory)
     files: dict[str, Entry] = content["files"]
-    there = _files(directory)
+    there = {name: file for name, file in _files(directory).items() if name not in beside}
     del there[MANIFEST]
     for name in sorted(files.keys() ^ there.keys()):
         raise ValueError(f"{name} is {'missing' if name in files else 'not part of it'}")

@@ -25,13 +25,16 @@ _NO_LOCKS: Final = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 @contextmanager
-def whole_files(*paths: Path) -> Iterator[list[Path]]:
+def whole_files(*paths: Path, beside: Path | None = None) -> Iterator[list[Path]]:
     """Files of one directory to write beside ``paths``, whose places they take when all are whole.
+
+    Args:
+        beside: another directory of the same file system to write them in.
 
     Raises:
         ResourceError: the disk is full, or can't be written; the earlier files are as they were.
     """
-    temporary = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in paths]
+    temporary = [(beside or path.parent) / f".{path.name}.{os.getpid()}.tmp" for path in paths]
     try:
         with disk_errors(paths[0]):
             yield temporary
@@ -47,15 +50,15 @@ def whole_files(*paths: Path) -> Iterator[list[Path]]:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, beside: Path | None = None) -> Iterator[Path]:
     """One of :func:`whole_files`."""
-    with whole_files(path) as (temporary,):
+    with whole_files(path, beside=beside) as (temporary,):
         yield temporary
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, beside: Path | None = None) -> None:
     """A file with this text, whole or not at all."""
-    with whole_file(path) as temporary:
+    with whole_file(path, beside=beside) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 

@@ -67,6 +67,8 @@ DECODERS: Final = {
 REASONERS: Final = {kind.__name__: kind for kind in (PathReasoner,)}
 _WEIGHTS: Final = "model.safetensors"
 _SPEC: Final = "model.json"
+CARD: Final = "README.md"
+"""Beside these: for people, who may edit it. No hash of it is kept, and nothing reads it."""
 _SCHEMA: Final = 2
 _UNREADABLE: Final = (
     OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError,
@@ -183,7 +185,7 @@ def load_model(directory: Path) -> tuple[Model, dict[str, Any]]:
     the sizes in both files have been found to agree.
     """
     try:
-        told = check_manifest(directory)
+        told = check_manifest(directory, beside=(CARD,))
         if (told["kind"], told["schema"]) != ("model", _SCHEMA):
             raise ValueError(f"{told['kind']} of schema {told['schema']}, not a model of {_SCHEMA}")
         spec = json.loads((directory / _SPEC).read_text(encoding="utf-8"))

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import torch
 
+from kgscale.data.splits import SPLITS
 from kgscale.durable import read_text, whole_file
 from kgscale.errors import DataError
 from kgscale.inference.calibrate import Listed
@@ -73,8 +74,9 @@ def calibrate(
 
 
 def forget(directory: Path) -> None:
-    """What was fitted to a model, before there is another one."""
-    for name in (FILE, PICTURE):
+    """What was fitted to a model, or measured of it, before there is another one."""
+    measured = [f"{kind}-{split}.json" for kind in ("evaluation", "questions") for split in SPLITS]
+    for name in (FILE, PICTURE, *measured):
         (directory / name).unlink(missing_ok=True)
 
 

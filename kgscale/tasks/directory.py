@@ -22,13 +22,14 @@ import pyarrow.parquet as pq
 import torch
 
 from kgscale.durable import alone, read_text, whole_files, write_text
-from kgscale.errors import ResourceError
+from kgscale.errors import DataError, ResourceError
 
 CONFIG: Final = "config.yaml"
 """The settings of a run, as YAML."""
 RESULTS: Final = "results.json"
 DONE: Final = "done"
 """Its status when a run has come to its end."""
+Columns = dict[str, list[Any]]
 _TYPES: Final = {
     "score": pa.float64(),
     **dict.fromkeys(("loss", "probability", "value", "low", "high"), pa.float64()),
@@ -147,6 +148,24 @@ def write_pieces(
         for columns in itertools.chain([first], pieces):
             writer.writerows(zip(*columns.values(), strict=True))
             parquet.write_table(pa.table(dict(columns), schema=schema))
+
+
+def read_predictions(directory: Path, count: int, *, name: str = "predictions") -> Columns:
+    """Columns of the first rows of what :func:`write_predictions` wrote.
+
+    Raises:
+        DataError: it can't be read.
+    """
+    file = directory / f"{name}.parquet"
+    try:
+        if not file.is_file():
+            raise FileNotFoundError("it is no file")
+        with pq.ParquetFile(file) as table:
+            first = next(table.iter_batches(batch_size=count), None)
+            columns = table.schema_arrow.names
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{file} can't be read ({error}): train again") from error
+    return {column: [] if first is None else first[column].to_pylist() for column in columns}
 
 
 def versions() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -34,6 +35,7 @@ from kgscale.inference.reasons import (
     way_of,
     weigh,
 )
+from kgscale.inference.reasons.tables import FACTS, RIVALS
 from kgscale.inference.reasons.traced import best_paths
 from kgscale.inference.reasons.vectors import Read
 from kgscale.losses import number_and_scale
@@ -45,6 +47,8 @@ from kgscale.types import EntityVectors
 
 CANDIDATES: Final = 50
 """Paths that are looked at, and as many facts."""
+THOROUGH: Final = 32
+"""Candidates below which influence functions look at fewer facts and rivals too."""
 Asked = tuple[int, int, int]
 """Head, relation and tail of what is explained."""
 
@@ -104,6 +108,7 @@ def explain_link(
     if embedder.layers or isinstance(embedder.model.encoder, MapEncoder):
         judge = _judge(embedder, store, spec, ends, read, hidden)
     else:
+        share = min(1.0, candidates / THOROUGH)
         judge = TableJudge(
             embedder.every,
             decoder,
@@ -112,6 +117,9 @@ def explain_link(
             relation=relation,
             tail=tail,
             hidden=hidden,
+            facts=math.ceil(share * FACTS),
+            rivals=math.ceil(share * RIVALS),
+            tell=tell,
         )
     ways = _ways(Search(embedder.graph, hidden), head, tail, candidates)
     return judge.score, weigh(_Telling(judge, tell), ways)

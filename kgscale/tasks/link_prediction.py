@@ -69,7 +69,7 @@ class LinkTraining(Training):
     @cached_property
     def predictor(self) -> VectorPredictor:
         return VectorPredictor(
-            self.module.embedder().every,
+            self.embedder.every,
             self.module.model.decoder,
             self.store,
             memory=self.settings.memory,

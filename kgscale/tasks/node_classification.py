@@ -74,7 +74,7 @@ class NodeTraining(Training):
     def labeller(self) -> Labeller:
         labels = self.store.labels()
         assert labels is not None
-        return Labeller(self.module.embedder(), self.module.model.head, labels, self.store)
+        return Labeller(self.embedder, self.module.model.head, labels, self.store)
 
     def measure(self, metrics: dict[str, Any]) -> None:
         labels, splits = self.labeller.labels, self.measured_splits

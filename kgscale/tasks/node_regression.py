@@ -83,7 +83,7 @@ class NumberTraining(Training):
         labels = self.store.labels()
         assert labels is not None
         scale = NumberScale(**self.spec["numbers"])
-        return Estimator(self.module.embedder(), self.module.model.head, labels, self.store, scale)
+        return Estimator(self.embedder, self.module.model.head, labels, self.store, scale)
 
     def measure(self, metrics: dict[str, Any]) -> None:
         splits, coverage = self.measured_splits, self.settings.task.coverage

@@ -80,7 +80,7 @@ class RecommendationTraining(LinkTraining):
     @cached_property
     def scores(self) -> ItemScores:
         module = self.module
-        return model_scores(module.embedder().every, module.model.decoder, module.interest)
+        return model_scores(self.embedder.every, module.model.decoder, module.interest)
 
     def measure(self, metrics: dict[str, Any]) -> None:
         memory, interest = self.settings.memory, self.module.interest

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from kgscale.graph.propagate import Propagation, propagate
 from kgscale.graph.store import GraphStore, prepare
 from kgscale.graph.survey.survey import KIND as SURVEY
 from kgscale.inference.calibrate import Listed
-from kgscale.inference.embed import Features
+from kgscale.inference.embed import Embedder, Features
 from kgscale.inference.official import check_evaluator
 from kgscale.metrics.calibration import Calibration
 from kgscale.models.registry import save_model
@@ -32,6 +34,8 @@ from kgscale.tasks.components import build, component
 from kgscale.tasks.directory import DONE, RESULTS, hardware, revision, versions, write_json
 from kgscale.tasks.parts import GraphParts
 from kgscale.tasks.plan.choose import Plan, make_plan
+from kgscale.tasks.report import REPORT, write_report
+from kgscale.tasks.runs import kind_of
 from kgscale.tasks.settings import NODE_TASKS, RunSettings
 from kgscale.tasks.usage import Usage
 from kgscale.training.data import GraphData
@@ -239,6 +243,7 @@ class Training(ABC):
     def _finish(self, fitted: FitResult) -> None:
         """Model, metrics and answers; what there is so far if it is interrupted."""
         forget(self.directory)
+        (self.directory / REPORT).unlink(missing_ok=True)
         save_model(self.module.model, self.spec, self.directory / "model")
         metrics: dict[str, Any] = {"valid": fitted.metrics}
         done = False
@@ -253,7 +258,32 @@ class Training(ABC):
             results = self._results(metrics, fitted, done=done)
             write_json(self.directory / RESULTS, results)
         self.tell(results)
+        self._report()
         show.sentence(self.console, f"run directory: {self.directory}")
+
+    def _report(self) -> None:
+        """The page and the card, when all else is there: no failure of theirs takes it away."""
+        model = self.module.model.eval()
+        kind = kind_of(model, self.spec)
+        run = kind(self.directory, model, self.spec, self.store, self.settings.memory)
+        if "embedder" in self.__dict__:
+            run.embedder = self.embedder
+        try:
+            with show.busy(self.console, "writing the report"):
+                write_report(run)
+        except Exception:
+            again = shlex.join(["python", "-m", "kgscale", "report", f"run={self.directory}"])
+            show.sentence(
+                self.console,
+                f"all but the report is whole in {self.directory}; to write that: {again}",
+            )
+            raise
+        show.sentence(self.console, f"report: {self.directory / REPORT}")
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """Vectors of the trained model, which measures and answers share."""
+        return self.module.embedder()
 
     calibration: Calibration | None = None
     """From scores to probabilities, once there is one."""

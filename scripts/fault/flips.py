@@ -17,7 +17,7 @@ from kgscale.errors import DataError
 from kgscale.graph.integrity import RECORD
 from kgscale.graph.partition import partition
 from kgscale.graph.store import GraphStore
-from kgscale.models.registry import load_model
+from kgscale.models.registry import CARD, load_model
 from kgscale.training.checkpoints import load_state
 from kgscale.training.resume import newest
 
@@ -92,7 +92,9 @@ def is_found(
         os.utime(damaged, ns=(told.st_atime_ns, told.st_mtime_ns))
     try:
         kept.open(copy, unseen)
-        found = file.name == RECORD  # whose loss costs the time of another check, and no more
+        # The loss of the one costs the time of another check, and no more; the other is for people,
+        # who may edit it.
+        found = file.name in (RECORD, CARD)
     except DataError:
         found = True
     shutil.rmtree(copy)

@@ -12,6 +12,7 @@ import torch
 import kgscale
 from kgscale.tasks.runs import RecommendationRun
 from tests.cli.conftest import Command
+from tests.pages import Read
 
 PEOPLE, CIRCLES = 60, 4
 
@@ -66,6 +67,10 @@ def test_from_lines_to_lists(
     for words in ("as popular", "Adamic-Adar", "common neighbours", "joined to itself"):
         assert words in out
     run = the_run(tmp_path)
+    page = Read((run / "report.html").read_text(encoding="utf-8"))
+    for words in ("Adamic-Adar", "as popular", "NDCG@20", "told from strangers"):
+        assert words in page["metrics"]
+    assert "The first of predictions.tsv" in page["predictions"]
     results = json.loads((run / "results.json").read_text())
     test = results["metrics"]["test"]
     assert test["random"]["auc"] > 0.6

@@ -12,6 +12,7 @@ import torch
 import kgscale
 from kgscale.tasks.runs import NumberRun
 from tests.cli.conftest import Command
+from tests.pages import Read
 
 PEOPLE, TOWNS = 240, 8
 
@@ -69,6 +70,11 @@ def test_from_numbers_to_intervals(command: Command, town: list[str], tmp_path: 
     assert (code, error) == (0, "")
     assert "numbers from" in out
     run = the_run(tmp_path)
+    page = Read((run / "report.html").read_text(encoding="utf-8"))
+    assert "where the middle number has" in page["header"]
+    assert "in interval" in page["metrics"]
+    assert "numbers from" in page["learned"]
+    assert "The surest numbers" in page["predictions"]
     results = json.loads((run / "results.json").read_text())
     test = results["metrics"]["test"]
     assert results["monitor"] == "r2"

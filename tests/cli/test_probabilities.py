@@ -12,6 +12,7 @@ import pytest
 
 import kgscale
 from tests.cli.conftest import SMALL, Command
+from tests.pages import Read
 
 PLANTED = (
     "task=node_classification",
@@ -82,6 +83,11 @@ def test_labels_of_which_nobody_can_be_sure(command: Command, tmp_path: Path) ->
     assert (code, error) == (0, "")
     (run,) = (tmp_path / "node_classification").iterdir()
     metrics = json.loads((run / "results.json").read_text())["metrics"]
+    page = Read((run / "report.html").read_text(encoding="utf-8"))
+    assert "where the most frequent class has" in page["header"]
+    assert "accuracy" in page["metrics"]
+    assert "a label of probability 0.8 or more" in page["calibration"]
+    assert "The surest labels" in page["predictions"]
     assert metrics["calibration"]["test"]["ece"] < 0.2
     abstention = metrics["abstention"]
     assert 0 < abstention["answered"] < 1

@@ -174,6 +174,7 @@ def test_a_signal_during_training(
     assert error.startswith("kgscale: interrupted")
     assert error.count("\n") == 1
     check_interrupted(only_run(tmp_path))
+    assert "Interrupted after" in (only_run(tmp_path) / "report.html").read_text()
 
 
 @pytest.mark.slow
@@ -404,7 +405,7 @@ def test_processes_and_one_alone_agree(own: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_installed_wheel_works_elsewhere(own: list[str], tmp_path: Path) -> None:
-    """``conf/`` is found inside the wheel, from any directory."""
+    """``conf/`` and the templates of a report are found inside the wheel, from any directory."""
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(tmp_path)]
     subprocess.run([*build, str(CLONE)], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
@@ -426,6 +427,7 @@ def test_an_installed_wheel_works_elsewhere(own: list[str], tmp_path: Path) -> N
         )
         assert ended.returncode == 0, ended.stderr
     assert (only_run(tmp_path) / "results.json").is_file()
+    assert (only_run(tmp_path) / "report.html").is_file()
 
 
 @pytest.mark.slow

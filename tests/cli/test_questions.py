@@ -11,6 +11,7 @@ import pytest
 import kgscale
 from kgscale.tasks.questions import QuestionSettings
 from tests.cli.conftest import SMALL, STRANGE, Command
+from tests.pages import Read
 
 QUESTION = "?x : 'relation 0'('entity 1', ?y) and 'relation 1'(?y, ?x)"
 
@@ -111,6 +112,9 @@ def test_a_run_of_the_task(command: Command, data: Path, tmp_path: Path) -> None
     assert "mean without not" in out
     (run,) = (tmp_path / "query_answering").iterdir()
     results = json.loads((run / "results.json").read_text())
+    page = Read((run / "report.html").read_text(encoding="utf-8"))
+    assert "mean without not" in page["metrics"]
+    assert "answers that need links of test" in page["metrics"]
     for split in ("valid", "test"):
         found = results["metrics"]["questions"][split]
         assert found["all"]["positive"]["structures"] == 9

@@ -12,6 +12,7 @@ import pytest
 import kgscale
 from kgscale.tasks.runs import RecommendationRun
 from tests.cli.conftest import Command
+from tests.pages import Read
 
 USERS, ITEMS = 30, 40
 SMALL = (
@@ -65,6 +66,12 @@ def test_from_rows_to_lists(command: Command, given: list[str], tmp_path: Path) 
     for words in ("Recall@10", "NDCG@10", "item-kNN", "popularity", "Recommended"):
         assert words in out
     run = the_run(tmp_path)
+    page = Read((run / "report.html").read_text(encoding="utf-8"))
+    for words in ("item-kNN", "NDCG@10", "that the fewest users have", "none of them sampled"):
+        assert words in page["metrics"]
+    # Names with signs of HTML are shown as they are.
+    assert "(no. " in page["predictions"]
+    assert "Item <" in page["predictions"]
     results = json.loads((run / "results.json").read_text())
     assert results["monitor"] == "ndcg@10"
     assert results["metrics"]["test"]["users"] == USERS

@@ -47,6 +47,7 @@ def test_a_run_directory_is_complete(trained: Path) -> None:
         "predictions.parquet",
         "predictions.tsv",
         "reliability.png",
+        "report.html",
         "results.json",
         "tensorboard",
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kgscale.durable import MANIFEST, check_manifest, write_manifest
+from kgscale.durable import MANIFEST, check_manifest, read_manifest, write_manifest
 
 
 @pytest.fixture
@@ -62,3 +62,12 @@ def test_files_that_come_and_go(written: Path) -> None:
     (written / MANIFEST).unlink()
     with pytest.raises(ValueError, match=f"no {MANIFEST}"):
         check_manifest(written)
+
+
+def test_what_may_lie_beside_is_not_looked_at(written: Path) -> None:
+    (written / "README.md").write_text("for people")
+    with pytest.raises(ValueError, match=r"README\.md is not part of it"):
+        check_manifest(written)
+    assert check_manifest(written, beside=("README.md",)) == read_manifest(written)
+    (written / "README.md").unlink()
+    check_manifest(written, beside=("README.md",))

@@ -210,3 +210,15 @@ def test_never_two_at_a_time(tmp_path: Path) -> None:
         thread.join()
     assert most == 1
     assert not names(tmp_path)
+
+
+def test_a_file_is_written_beside_another_place(tmp_path: Path) -> None:
+    """A kill in between leaves nothing in a folder where all that is there is checked."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with whole_file(folder / "file", beside=tmp_path) as temporary:
+        assert temporary.parent == tmp_path
+        temporary.write_text("new")
+        assert not list(folder.iterdir())
+    assert (folder / "file").read_text() == "new"
+    assert [file.name for file in tmp_path.iterdir()] == ["folder"]

@@ -15,6 +15,7 @@ from kgscale.cli.main import main
 from kgscale.errors import ConfigError, ResourceError
 from kgscale.tasks.measure import measure_step, plan_step
 from kgscale.tasks.runs import PathRun
+from tests.pages import Read
 
 SMALL = (
     "task.dim=16",
@@ -57,6 +58,10 @@ def test_it_learns_planted_rules_and_answers(train: Train, choice: tuple[str, ..
     assert test["mrr"] > 2 * results["metrics"]["baseline"]["popularity"]["mrr"]
     assert 0.5 < test["coverage"] <= 1
     assert results["reasoner"] == "PathReasoner"
+    page = Read((run.directory / "report.html").read_text(encoding="utf-8"))
+    assert "of the answers lie in the subgraph" in page["metrics"]
+    assert page["relations"]
+    assert page["curves"]
     again = kgscale.load(run.directory)
     assert isinstance(again, PathRun)
     assert again.evaluate("test").overall()["mrr"] == pytest.approx(test["mrr"])

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from kgscale.data.audit import Tell, silent
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.reciprocal import inverse
 from kgscale.inference.embed import GraphVectors
@@ -54,7 +55,9 @@ class TableJudge(Judge):
         graph: train edges in both directions.
         head, relation, tail: the triple.
         hidden: triples that are left out in any case.
+        facts, rivals: how many are looked at, see ``FACTS`` and ``RIVALS``.
         seed: of the choice of rivals.
+        tell: called now and then; what it raises ends the search.
     """
 
     def __init__(
@@ -67,10 +70,14 @@ class TableJudge(Judge):
         relation: int,
         tail: int,
         hidden: Ids,
+        facts: int = FACTS,
+        rivals: int = RIVALS,
         seed: int = 0,
+        tell: Tell = silent,
     ) -> None:
         self._vectors, self._decoder, self._graph = vectors, decoder, graph
-        self._hidden, self._seed = hidden, seed
+        self._hidden, self._facts, self._rivals = hidden, facts, rivals
+        self._seed, self._tell = seed, tell
         asked = torch.tensor([head, tail])
         ends = vectors.rows(asked)
         kind = vectors.of(torch.tensor([relation]))[0]
@@ -93,8 +100,8 @@ class TableJudge(Judge):
         graph = self._graph
         edge = torch.arange(int(graph.indptr[entity]), int(graph.indptr[entity + 1]))
         edge = edge[~torch.isin(graph.triple[edge].long(), self._hidden)]
-        if len(edge) > FACTS:
-            edge = edge[torch.linspace(0, len(edge) - 1, FACTS).round().long()]
+        if len(edge) > self._facts:
+            edge = edge[torch.linspace(0, len(edge) - 1, self._facts).round().long()]
         relation = inverse(graph.relation[edge].long(), num_relations=graph.num_relations)
         answer, triple = graph.source[edge].long(), graph.triple[edge].long()
         return _End(vector, relation, answer, triple, score)
@@ -113,6 +120,7 @@ class TableJudge(Judge):
                 return [0.0] * len(end.triple)
 
             def curved(direction: Tensor) -> Tensor:
+                self._tell("fitting vectors again")
                 (found,) = torch.autograd.grad(gradient @ direction, vector, retain_graph=True)
                 return found
 
@@ -126,11 +134,11 @@ class TableJudge(Judge):
         relation = vectors.of(end.relation).detach()
         question = self._decoder.query(vector.expand(len(relation), -1), relation)
         everybody = len(vectors.entity)
-        if everybody <= RIVALS:
+        if everybody <= self._rivals:
             rival, place = torch.arange(everybody), end.answer
         else:
             generator = torch.Generator().manual_seed(self._seed)
-            drawn = torch.randint(everybody, (RIVALS,), generator=generator)
+            drawn = torch.randint(everybody, (self._rivals,), generator=generator)
             rival = torch.unique(torch.cat([drawn, end.answer]))
             place = torch.searchsorted(rival, end.answer)
         score = self._decoder.compare(question, vectors.rows(rival).detach())

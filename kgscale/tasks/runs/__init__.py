@@ -3,7 +3,7 @@
 from kgscale.tasks.runs.base import Run
 from kgscale.tasks.runs.links import LinkRun, PathRun
 from kgscale.tasks.runs.nodes import NodeRun, NumberRun
-from kgscale.tasks.runs.opening import open_run, rest_of
+from kgscale.tasks.runs.opening import kind_of, open_run, rest_of
 from kgscale.tasks.runs.recommendation import RecommendationRun
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "PathRun",
     "RecommendationRun",
     "Run",
+    "kind_of",
     "open_run",
     "rest_of",
 ]

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from kgscale.data.audit import Tell, silent
 from kgscale.errors import ConfigError
@@ -19,6 +19,7 @@ from kgscale.models.link import LinkModel
 from kgscale.models.node import NodeModel
 from kgscale.models.registry import Model
 from kgscale.tasks.calibration import Columns, read_calibration
+from kgscale.tasks.directory import read_predictions
 from kgscale.tasks.explanation import CANDIDATES, Explanation
 from kgscale.tasks.parts import features_of
 
@@ -32,6 +33,9 @@ class Run(ABC):
         >>> run = kgscale.load("outputs/link_prediction/2026-11-22_12-00-00-17")  # doctest: +SKIP
         >>> run.predict(head="Joubert syndrome 24", relation="has_phenotype", k=3)  # doctest: +SKIP
     """
+
+    predicted: ClassVar[tuple[str, ...]] = ("head", "relation", "tail")
+    """The columns of answers that tell what is predicted, and what ``explain`` takes."""
 
     def __init__(
         self, directory: Path, model: Model, spec: dict[str, Any], store: GraphStore, memory: int
@@ -52,6 +56,10 @@ class Run(ABC):
     @abstractmethod
     def official(self, split: str) -> dict[str, float]:
         """What OGB's Evaluator says of a split; empty where it has no such measure."""
+
+    def examples(self, count: int) -> Columns:
+        """Columns of the first predictions of the run, by what it has left on disk."""
+        return read_predictions(self.directory, count)
 
     @cached_property
     def calibration(self) -> Calibration | None:

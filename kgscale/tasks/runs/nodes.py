@@ -30,6 +30,11 @@ class NodeRun(Run):
     """A run of node classification."""
 
     model: NodeModel
+    predicted = ("entity", "label")
+
+    def examples(self, count: int) -> Columns:
+        """Columns of the surest labels of entities without one, or else of test."""
+        return self.labeller.surest(count)
 
     @cached_property
     def labeller(self) -> Labeller:
@@ -88,6 +93,11 @@ class NumberRun(Run):
     """A run of node regression."""
 
     model: NodeModel
+    predicted = ("entity",)
+
+    def examples(self, count: int) -> Columns:
+        """Columns of the surest numbers of entities without one, or else of test."""
+        return self.estimator.surest(count)
 
     @cached_property
     def estimator(self) -> Estimator:

@@ -83,9 +83,13 @@ def open_run(directory: Path | str, *, memory: int = 1 << 28) -> Run:
             f"{store.path}: the graph store has changed since {directory} was trained; train again"
         )
     _check_fits(directory, model, spec, store)
+    return kind_of(model, spec)(directory, model, spec, store, memory)
+
+
+def kind_of(model: Model, spec: Mapping[str, Any]) -> type[Run]:
+    """What a model's run can be asked."""
     special = [kind for part, kind in SPECIAL.items() if part in spec]
-    kind = special[0] if special else RUNS[type(model)]
-    return kind(directory, model, spec, store, memory)
+    return special[0] if special else RUNS[type(model)]
 
 
 def _check_fits(directory: Path, model: Model, spec: Mapping[str, Any], store: GraphStore) -> None:

@@ -31,6 +31,7 @@ class RecommendationRun(Run):
     """A run of recommendation."""
 
     model: LinkModel
+    predicted = ("user", "item")
 
     @cached_property
     def interest(self) -> Interest:

@@ -1,0 +1,51 @@
+"""The command that writes a run's report anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kgscale.cli.answer import opened
+from kgscale.errors import ConfigError, DataError
+from kgscale.tasks import show
+from kgscale.tasks.directory import check_writable
+from kgscale.tasks.report import REPORT, write_report
+from kgscale.tasks.schema import from_settings, mebibytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSettings:
+    """``conf/report.yaml``; see there for what each means."""
+
+    run: str | None
+    memory: int
+
+    def __post_init__(self) -> None:
+        mebibytes("memory", self.memory)
+
+
+def report(settings: Mapping[str, Any]) -> int:
+    """Write ``report.html`` and ``model/README.md`` from what the run directory holds by now.
+
+    Raises:
+        ConfigError: the run's model lies elsewhere, as a link in somebody else's run can say.
+        DataError: what is there is not as training left it.
+    """
+    asked = from_settings("", ReportSettings, settings)
+    run, console = opened(asked.run, asked.memory), show.console()
+    model = run.directory / "model"
+    if model.is_symlink():
+        raise ConfigError(f"{model} is a link, and a card is written there: copy what it leads to")
+    check_writable(run.directory, "copy the run to where you may write")
+    try:
+        with show.busy(console, "writing the report"):
+            write_report(run)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(
+            f"{run.directory}: what is measured there is not as training or evaluate left it"
+            f" ({type(error).__name__}: {error}); train again"
+        ) from error
+    for file in (run.directory / REPORT, model / "README.md"):
+        show.sentence(console, f"written: {file}")
+    return 0
