@@ -38,7 +38,7 @@ class SentenceEncoder:
 
     def width(self) -> int:
         # The method that tells it has two names, by version.
-        return self._encoded(["width"]).shape[1]
+        return len(self._encoded(["width"])[0])
 
     def encode(self, texts: Sequence[str | None]) -> NDArray[np.float32]:
         rows = np.zeros((len(texts), self.width()), np.float32)
