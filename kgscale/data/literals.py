@@ -123,7 +123,7 @@ class LiteralTable:
             add(batch["key"])
             rows += len(batch)
         if not rows:
-            raise DataError(f"{path} is empty: it needs entity, attribute and value per line")
+            raise DataError(f"{path} has no literal: give entity, attribute and value of some")
         run(
             f"""CREATE TABLE attribute AS SELECT attribute FROM literal WHERE text IS NULL
             GROUP BY attribute HAVING count(DISTINCT key) >= {least} ORDER BY attribute"""
