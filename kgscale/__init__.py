@@ -11,14 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kgscale.api import load, train
+    from kgscale.api import from_networkx, from_pyg, load, to_networkx, to_pyg, train
     from kgscale.tasks.runs import Run
 
-__all__ = ["Run", "load", "train"]
+__all__ = ["Run", "from_networkx", "from_pyg", "load", "to_networkx", "to_pyg", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("load", "train"):
+    if name in __all__ and name != "Run":
         from kgscale import api
 
         return getattr(api, name)

@@ -6,8 +6,11 @@ import signal
 from pathlib import Path
 
 from kgscale.cli import compose, resume
+from kgscale.graph.convert import from_networkx, from_pyg, to_networkx, to_pyg
 from kgscale.tasks import show, start
 from kgscale.tasks.runs import Run, open_run
+
+__all__ = ["from_networkx", "from_pyg", "load", "to_networkx", "to_pyg", "train"]
 
 
 def train(*overrides: str, quiet: bool = False) -> Run:

@@ -31,6 +31,7 @@ WORKS = (
     "explain",
     "audit",
     "newcomers",
+    "rdf",
 )
 
 

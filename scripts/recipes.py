@@ -34,6 +34,11 @@ HPO_INHERITANCE = [
 ]
 FB15K237 = ["data.path={data}/fb15k-237"]
 WN18RR = ["data.path={data}/wn18rr"]
+LITERALS = (
+    "data.features={path: {data}/fb15k-237/entity_numeric_literals.tsv.gz, kind: literals,"
+    " least: 20}"
+)
+GLOSSES = "data.features={path: {data}/wn18rr/entity_labels.tsv.gz, text: definition}"
 ML100K = ["data.path={data}/ml-100k/ml-100k.inter.tsv.gz"]
 ML100K_FACTS = [
     "data.facts={path: {data}/ml-100k/ml-100k.kg.tsv.gz, header: true}",
@@ -81,6 +86,10 @@ ROWS: dict[str, tuple[list[str], range]] = {
         ["experiment=fb15k237/reasoner", *FB15K237, *blended("fb15k237-complex", 1.5)],
         range(1),
     ),
+    "fb15k237-literals": (["experiment=fb15k237/literals", *FB15K237, LITERALS], range(3)),
+    "fb15k237-no-literals": (["experiment=fb15k237/literals", *FB15K237], range(3)),
+    "wn18rr-glosses": (["experiment=wn18rr/glosses", *WN18RR, GLOSSES], range(3)),
+    "wn18rr-no-glosses": (["experiment=wn18rr/glosses", *WN18RR], range(3)),
     "wn18rr-complex": (["experiment=wn18rr/complex", *WN18RR], range(3)),
     "wn18rr-reasoner": (["experiment=wn18rr/reasoner", *WN18RR], range(1)),
     "grail-wn18rr-v1": (["experiment=grail/wn18rr_v1", *grail("wn18rr")], range(3)),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
 from kgscale.data.audit import Audit
+from kgscale.data.described import Described, NumberPart
 from kgscale.data.files import DataFile
 from kgscale.data.labels import LabelFile
 from kgscale.data.matrices import DenseMatrix, Matrix, open_npy, open_npz
@@ -22,7 +23,6 @@ from kgscale.errors import ConfigError, DataError
 ARRAYS = (".npy", ".npz")
 CHUNK = 1 << 16
 """Keys made at once for the rows of an array."""
-Setting: TypeAlias = str | Path | Mapping[str, Any]
 
 
 @runtime_checkable
@@ -39,8 +39,11 @@ class Features(Protocol):
         """The storage type that all keys must have."""
         ...
 
-    def open(self, scratch: Path, add: Callable[[pa.Array], None]) -> Matrix:
-        """The matrix; ``add`` gets the keys of its rows, in order; ``scratch`` is to be made."""
+    def open(self, scratch: Path, add: Callable[[pa.Array], None]) -> Matrix | Described:
+        """Its rows; ``add`` gets their keys, in order; ``scratch`` is to be made.
+
+        Matrices of one type of entities are rows of one; what is described stands beside them.
+        """
         ...
 
 
@@ -71,6 +74,8 @@ class FeatureFile:
     """Stands before ``str(i)``."""
     type: str | None = None
     """The storage type that all keys must have."""
+    scaled: bool = False
+    """Whether an array's columns are scaled, and NaN in it is a number that is missing."""
 
     def __post_init__(self) -> None:
         file = DataFile(self.path)
@@ -90,19 +95,6 @@ class FeatureFile:
         if self.keys and self.prefix:
             raise ConfigError(f"data.features: {self.path} needs keys or prefix, not both")
 
-    @staticmethod
-    def of(setting: Setting | Sequence[Setting] | None) -> tuple[FeatureFile, ...]:
-        """From a path, ``{path, keys, prefix, …}``, a list of these, or ``{type: …}`` of these."""
-        if setting is None:
-            return ()
-        if isinstance(setting, str | Path):
-            return (FeatureFile(path=Path(setting).expanduser()),)
-        if not isinstance(setting, Mapping):
-            return tuple(_one(item) for item in setting)
-        if "path" in setting:
-            return (_one(setting),)
-        return tuple(_one(item, type=str(name)) for name, item in setting.items())
-
     def digest(self) -> str:
         digests = [DataFile(self.path).digest(), self.keys.digest() if self.keys else ""]
         return hashlib.blake2b(" ".join(digests).encode(), digest_size=32).hexdigest()
@@ -110,13 +102,14 @@ class FeatureFile:
     def settings(self) -> list[Any]:
         keys = self.keys.settings() if self.keys else None
         kind = DataFile(self.path).kind
-        return [kind, asdict(self.format), keys, self.prefix, self.type]
+        scaled = ["scaled"] if self.scaled else []
+        return [kind, asdict(self.format), keys, self.prefix, self.type, *scaled]
 
     @property
     def paths(self) -> list[Path]:
         return [self.path, self.keys.path] if self.keys else [self.path]
 
-    def open(self, scratch: Path, add: Callable[[pa.Array], None]) -> Matrix:
+    def open(self, scratch: Path, add: Callable[[pa.Array], None]) -> Matrix | Described:
         """The matrix; ``add`` gets the keys of its rows, in order.
 
         What cannot be mapped is copied to ``scratch``.
@@ -128,7 +121,7 @@ class FeatureFile:
         matrix = open_npy(self.path) if kind == ".npy" else open_npz(self.path, scratch)
         for keys in self._array_keys(len(matrix)):
             add(keys)
-        return matrix
+        return Described(len(matrix), [NumberPart(matrix)]) if self.scaled else matrix
 
     def _array_keys(self, rows: int) -> Iterator[pa.Array]:
         if self.keys is None:
@@ -151,24 +144,3 @@ class FeatureFile:
                 f"{self.keys.path} has {found:,} keys for the {rows:,} rows of {self.path}: "
                 "give one key per row, in the same order"
             )
-
-
-def _one(setting: Setting, *, type: str | None = None) -> FeatureFile:
-    if isinstance(setting, str | Path):
-        return FeatureFile(path=Path(setting).expanduser(), type=type)
-    known = ("path", "keys", "prefix", *(key.name for key in fields(Format)))
-    options = dict(setting) if isinstance(setting, Mapping) else {}
-    unknown = sorted(set(options) - set(known))
-    if unknown or options.get("path") is None:
-        wrong = f"unknown {unknown}" if unknown else f"no path in {setting!r}"
-        raise ConfigError(f"data.features needs path and perhaps {', '.join(known[1:])}: {wrong}")
-    form = {key.name: options.get(key.name) for key in fields(Format)}
-    if form["columns"] is not None:
-        form["columns"] = tuple(form["columns"])
-    return FeatureFile(
-        path=Path(options["path"]).expanduser(),
-        format=Format(**form),
-        keys=LabelFile.of(options.get("keys"), "features.keys"),
-        prefix=str(options.get("prefix") or ""),
-        type=type,
-    )

@@ -21,7 +21,7 @@ import pyarrow as pa
 from kgscale.data.academic import Academic
 from kgscale.data.audit import Audit
 from kgscale.data.database import Database
-from kgscale.data.features import FeatureFile
+from kgscale.data.feature_files import feature_files
 from kgscale.data.files import DataFile, clean, stamp, stem
 from kgscale.data.interactions import TableFile
 from kgscale.data.labels import LabelFile
@@ -110,7 +110,7 @@ class Papers:
         self.writes, self.cites, self.topic = writes, cites, topic
         self.file, self.years = TableFile.of(path, "path"), LabelFile.of(years, "years")
         self.names, self.types = LabelFile.of(names, "names"), LabelFile.of(types, "types")
-        self.features = FeatureFile.of(features)
+        self.features = feature_files(features)
         self.made: Academic | None = None
         if self.file is None:
             self.made = Academic(

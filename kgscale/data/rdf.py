@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from kgscale.data.audit import Audit
 from kgscale.data.files import COMPRESSION, DataFile, check_growth, unreadable
+from kgscale.data.rdf_literals import Described, RdfLiterals, number_of
 from kgscale.data.rdf_xml import as_n_triples
-from kgscale.data.source import Facts, Labels
+from kgscale.data.source import Facts, Labels, Reading
 from kgscale.data.tables import Rows
 from kgscale.data.triples import TripleFiles
 from kgscale.errors import ConfigError, DataError
@@ -100,8 +101,8 @@ class RdfFiles(TripleFiles):
             max_rejected=max_rejected,
             unseen_relation=unseen_relation,
         )
-        if literals not in ("drop", "entities"):
-            raise ConfigError(f"data.literals is drop or entities, got {literals!r}")
+        if literals not in ("drop", "entities", "features"):
+            raise ConfigError(f"data.literals is drop, entities or features, got {literals!r}")
         if rdf_type not in ("relation", "class"):
             raise ConfigError(f"data.rdf_type is relation or class, got {rdf_type!r}")
         if importlib.util.find_spec("pyoxigraph") is None:
@@ -109,6 +110,14 @@ class RdfFiles(TripleFiles):
         self.literals, self.rdf_type = literals, rdf_type
         self.language, self.base = language, base
         self._about = _Kept()
+        self._literals = RdfLiterals(self.path)
+
+    def read(self, audit: Audit, scratch: Path) -> Reading:
+        self._literals = RdfLiterals(self.path)
+        reading = super().read(audit, scratch)
+        if self.literals != "features":
+            return reading
+        return replace(reading, features=[*reading.features, self._literals])
 
     def files(self) -> dict[str, DataFile]:
         files = super().files()
@@ -149,8 +158,7 @@ class RdfFiles(TripleFiles):
         sorter, before, made = self._sorter(file), 0, 0
         packed = file.path.stat().st_size
         for number, quad in enumerate(_statements(file, self.base, audit), start=1):
-            sorter.add(number, quad)
-            made += _size(quad.subject) + _size(quad.predicate) + _size(quad.object)
+            made += sorter.add(number, quad)
             if number % CHUNK == 0 or made - before > LARGEST:
                 check_growth(str(file.path), packed, made)
                 before = made
@@ -162,6 +170,7 @@ class RdfFiles(TripleFiles):
             scope=f"{file.path.name.partition('.')[0]}/" if self.path.is_dir() else "",
             makes_ids=file.kind not in BY_LINE,
             keep_literals=self.literals == "entities",
+            describe=self.literals == "features",
             labels=frozenset(self.withheld or ()),
             language=self.language,
             name=LABEL if self.names is None else None,
@@ -175,13 +184,10 @@ class RdfFiles(TripleFiles):
         for reason, count in sorted(left_out.items()):
             audit.leave_out(reason, count)
         self._about.add(said)
+        self._literals.keep(sorter.described)
+        sorter.described = []
         columns = [pa.array([row[at] for row in triples], pa.string()) for at in range(3)]
         return Rows(columns=columns, line=np.array(line, np.int64))
-
-
-def _size(node: Any) -> int:
-    """Letters of a part of a statement; a statement about a statement has none of its own."""
-    return len(getattr(node, "value", ""))
 
 
 def _statements(file: DataFile, base: str | None, audit: Audit) -> Iterator[Quad]:
@@ -256,6 +262,8 @@ class _Sorter:
     makes_ids: bool
     """Whether a blank node can be without a label."""
     keep_literals: bool
+    describe: bool
+    """Whether literals describe their subjects."""
     labels: frozenset[str]
     """Relations whose tails are node labels: literals too, by their text."""
     language: str | None
@@ -265,37 +273,51 @@ class _Sorter:
     triples: list[tuple[str, str, str]] = field(default_factory=list)
     line: list[int] = field(default_factory=list)
     said: list[tuple[str, str | None, str | None]] = field(default_factory=list)
+    described: list[Described] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     made: dict[str, str] = field(default_factory=dict)
     """Random labels of blank nodes, numbered as they come."""
 
-    def add(self, number: int, quad: Quad) -> None:
-        predicate, kind = quad.predicate.value, type(quad.object).__name__
-        if kind == "Triple":
+    def add(self, number: int, quad: Quad) -> int:
+        """Returns the letters of its parts."""
+        # The parser copies a part each time that it is asked for one.
+        subject: Any = quad.subject
+        target: Any = quad.object
+        predicate, kind = quad.predicate.value, type(target).__name__
+        if kind == "Triple" or type(subject).__name__ == "Triple":
             self.left_out["statement about a statement"] += 1
-        elif kind == "Literal":
-            self._add_literal(number, quad, predicate)
+            return len(predicate)
+        head, value = self._key(subject), target.value
+        if kind == "Literal":
+            self._add_literal(number, head, predicate, target, value)
         elif predicate == self.class_:
-            self.said.append((self._key(quad.subject), None, self._key(quad.object)))
+            self.said.append((head, None, self._key(target)))
             self.left_out["rdf:type, which gives classes"] += 1
         else:
-            self._add_triple(number, quad, predicate, self._key(quad.object))
+            self._add_triple(number, head, predicate, self._key(target))
+        return len(head) + len(predicate) + len(value)
 
-    def _add_literal(self, number: int, quad: Quad, predicate: str) -> None:
-        literal: Any = quad.object
+    def _add_literal(
+        self, number: int, head: str, predicate: str, literal: Any, value: str
+    ) -> None:
         if predicate in self.labels:
-            self._add_triple(number, quad, predicate, literal.value)
+            self._add_triple(number, head, predicate, value)
         elif predicate == self.name:
             if self.language is None or literal.language in (None, self.language.lower()):
-                self.said.append((self._key(quad.subject), literal.value, None))
+                self.said.append((head, value, None))
             self.left_out["rdfs:label, which gives names"] += 1
         elif self.keep_literals:
-            self._add_triple(number, quad, predicate, str(literal))
+            self._add_triple(number, head, predicate, str(literal))
+        elif self.describe:
+            value_of = number_of(value, literal.datatype.value)
+            text = value if value_of is None else None
+            self.described.append((head, predicate, value_of, text))
+            self.left_out["literal, which describes an entity"] += 1
         else:
             self.left_out[f"literal of {predicate}"] += 1
 
-    def _add_triple(self, number: int, quad: Quad, predicate: str, tail: str) -> None:
-        self.triples.append((self._key(quad.subject), predicate, tail))
+    def _add_triple(self, number: int, head: str, predicate: str, tail: str) -> None:
+        self.triples.append((head, predicate, tail))
         self.line.append(number)
 
     def _key(self, node: Any) -> str:

@@ -199,6 +199,13 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class Ready(Protocol):
+    """A data set that is a store already."""
+
+    store_path: Path
+
+
+@runtime_checkable
 class Fetched(Protocol):
     """A data set that may have to be fetched first."""
 

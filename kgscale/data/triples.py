@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from kgscale.data.audit import Audit
-from kgscale.data.features import FeatureFile
+from kgscale.data.feature_files import DescribingFile, feature_files
 from kgscale.data.files import KINDS, DataFile, clean, split_files, stamp, stem
 from kgscale.data.labels import LabelFile
 from kgscale.data.node_labels import NodeLabelFiles
@@ -90,7 +90,7 @@ class TripleFiles:
         self.classes = LabelFile.of(classes, "classes")
         self.types = LabelFile.of(types, "types")
         self.labels = NodeLabelFiles.of(labels)
-        self.features = FeatureFile.of(features)
+        self.features = feature_files(features)
         self.withheld = [label_relation] if isinstance(label_relation, str) else label_relation
         self.label_rule = LabelRule(
             ratio=three(label_split, "label_split"),
@@ -175,7 +175,7 @@ class TripleFiles:
     def _has_labels(self) -> bool:
         return self.labels is not None or bool(self.withheld)
 
-    def _more_files(self) -> dict[str, LabelFile | FeatureFile]:
+    def _more_files(self) -> dict[str, LabelFile | DescribingFile]:
         """The files beside the triples, by the setting that names them."""
         files = {
             "names": self.names,

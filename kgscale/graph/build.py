@@ -28,7 +28,7 @@ from kgscale.graph.compress import REPEATED, ROLES, Direction, Mask, split_of, w
 from kgscale.graph.facts import assign, by_tail, encode, sort_facts, unseen_in_train
 from kgscale.graph.features import write_features
 from kgscale.graph.integrity import ContentHash
-from kgscale.graph.labels import count_joined, write_labels
+from kgscale.graph.labels import count_joined, held_out, write_labels
 from kgscale.graph.tables import TableWriter
 from kgscale.graph.workshop import TRIPLE, Workshop
 
@@ -124,7 +124,10 @@ def _describe(
         )
     if reading.features:
         audit.tell("writing the features")
-        counts["features"] = write_features(directory, reading.features, types, shop, content)
+        held = held_out(directory) if reading.label_rule is not None else None
+        counts["features"] = write_features(
+            directory, reading.features, types, shop, content, held=held
+        )
     return counts
 
 

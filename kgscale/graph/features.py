@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from kgscale.data.described import Described
 from kgscale.data.features import Features, NumberedFeatures
 from kgscale.data.matrices import Matrix, Place, narrow
 from kgscale.data.spool import Array, NpyWriter
@@ -32,7 +34,7 @@ class Opened:
     """All files of features; a row of file ``i`` has the number ``starts[i] + row``."""
 
     files: Sequence[Features]
-    matrices: Sequence[Matrix]
+    matrices: Sequence[Matrix | Described]
     starts: Array
 
     def at(self, row: int) -> tuple[int, int]:
@@ -42,6 +44,13 @@ class Opened:
     def where(self, row: int) -> str:
         file, inside = self.at(row)
         return f"{self.files[file].path} row {inside} (counted from 0)"
+
+    @property
+    def groups(self) -> list[list[int]]:
+        """The files that stack rows, which are one, and each that stands beside them."""
+        described = [at for at, rows in enumerate(self.matrices) if isinstance(rows, Described)]
+        stacked = [at for at in range(len(self.matrices)) if at not in described]
+        return [stacked] * bool(stacked) + [[at] for at in described]
 
 
 def feature_file(number: int) -> str:
@@ -65,22 +74,29 @@ def write_features(
     types: list[dict[str, Any]],
     shop: Workshop,
     content: ContentHash,
+    *,
+    held: NDArray[np.bool_] | None = None,
 ) -> dict[str, Any]:
-    """Write a matrix for each type that some file knows; returns what the manifest tells."""
+    """Write a matrix for each type that some file knows; returns what the manifest tells.
+
+    Args:
+        held: entities whose labels are of valid or test: what they are described by is scaled by
+            what the others are.
+    """
     opened = _open(files, types, shop)
-    _refuse_repeated(opened, shop)
     row = _rows_of_entities(opened, types, shop)
     shop.keys.run("DROP TABLE feature_row")
     told = []
     for number, kind in enumerate(types):
-        mine = row[kind["start"] : kind["stop"]]
+        inside = slice(kind["start"], kind["stop"])
+        mine = row[:, inside]
         if (mine != NO_ROW).any():
             path = directory / feature_file(number)
-            told.append({"type": number, **_write(path, mine, opened, content, number)})
+            free = np.ones(mine.shape[1], bool) if held is None else ~held[inside]
+            told.append({"type": number, **_write(path, mine, free, opened, content, number)})
     for at in range(len(files)):
         shutil.rmtree(_copies(shop, at))
-    total = int(opened.starts[-1])
-    return {"matrices": told, "rows_without_facts": total - int((row != NO_ROW).sum())}
+    return {"matrices": told, "rows_without_facts": int(opened.starts[-1] - (row != NO_ROW).sum())}
 
 
 def _open(files: Sequence[Features], types: list[dict[str, Any]], shop: Workshop) -> Opened:
@@ -128,10 +144,11 @@ def _copies(shop: Workshop, number: int) -> Path:
     return shop.scratch / f"features-{number}"
 
 
-def _refuse_repeated(opened: Opened, shop: Workshop) -> None:
+def _refuse_repeated(opened: Opened, group: list[int], shop: Workshop) -> None:
+    ranges = [f"row >= {opened.starts[at]} AND row < {opened.starts[at + 1]}" for at in group]
     again = shop.keys.run(
-        """SELECT key, min(row), max(row), count(*) OVER () FROM feature_row
-        GROUP BY key HAVING count(*) > 1 ORDER BY key LIMIT 1"""
+        f"""SELECT key, min(row), max(row), count(*) OVER () FROM feature_row
+        WHERE {" OR ".join(ranges)} GROUP BY key HAVING count(*) > 1 ORDER BY key LIMIT 1"""
     )
     for key, first, last, count in again:
         raise DataError(
@@ -141,29 +158,48 @@ def _refuse_repeated(opened: Opened, shop: Workshop) -> None:
 
 
 def _rows_of_entities(opened: Opened, types: list[dict[str, Any]], shop: Workshop) -> Array:
-    """The number of each entity's row."""
-    found = np.full(shop.entities.size, NO_ROW, np.int64)
+    """The number of each entity's row, ``[group, entity]``."""
+    groups = opened.groups
+    for group in groups:
+        _refuse_repeated(opened, group, shop)
+    found = np.full((len(groups), shop.entities.size), NO_ROW, np.int64)
+    of_file = {at: place for place, group in enumerate(groups) for at in group}
+    group_of = np.array([of_file[at] for at in range(len(opened.files))])
     for batch in shop.entities.locate("feature_row"):
-        found[batch["id"].to_numpy()] = batch["row"].to_numpy()
+        row = batch["row"].to_numpy()
+        file = np.searchsorted(opened.starts, row, side="right") - 1
+        found[group_of[file], batch["id"].to_numpy()] = row
     for at, file in enumerate(opened.files):
-        start, stop = int(opened.starts[at]), int(opened.starts[at + 1])
-        if isinstance(file, NumberedFeatures):
-            first = next(kind["start"] for kind in types if kind["name"] == file.type)
-            found[first : first + stop - start] = np.arange(start, stop)
-            continue
-        mine = np.flatnonzero((found >= start) & (found < stop))
-        if not len(mine):
-            raise DataError(_strangers(file, start, shop))
-        inside = [kind for kind in types if file.type in (None, kind["name"])]
-        wrong = mine[(mine < inside[0]["start"]) | (mine >= inside[-1]["stop"])]
-        if len(wrong):
-            kind = next(kind["name"] for kind in types if wrong[0] < kind["stop"])
-            raise DataError(
-                f"{opened.where(int(found[wrong[0]]))} belongs to an entity of the type {kind!r}, "
-                f"while data.features says {file.type!r} ({len(wrong):,} such rows): "
-                "correct the keys or the prefix"
-            )
+        _check_file(at, file, found[of_file[at]], opened, types, shop)
     return found
+
+
+def _check_file(
+    at: int,
+    file: Features,
+    found: Array,
+    opened: Opened,
+    types: list[dict[str, Any]],
+    shop: Workshop,
+) -> None:
+    """Some of its keys are entities, and all of these of the type that was named."""
+    start, stop = int(opened.starts[at]), int(opened.starts[at + 1])
+    if isinstance(file, NumberedFeatures):
+        first = next(kind["start"] for kind in types if kind["name"] == file.type)
+        found[first : first + stop - start] = np.arange(start, stop)
+        return
+    mine = np.flatnonzero((found >= start) & (found < stop))
+    if not len(mine):
+        raise DataError(_strangers(file, start, shop))
+    inside = [kind for kind in types if file.type in (None, kind["name"])]
+    wrong = mine[(mine < inside[0]["start"]) | (mine >= inside[-1]["stop"])]
+    if len(wrong):
+        kind = next(kind["name"] for kind in types if wrong[0] < kind["stop"])
+        raise DataError(
+            f"{opened.where(int(found[wrong[0]]))} belongs to an entity of the type {kind!r}, "
+            f"while data.features says {file.type!r} ({len(wrong):,} such rows): "
+            "correct the keys or the prefix"
+        )
 
 
 def _strangers(file: Features, start: int, shop: Workshop) -> str:
@@ -177,48 +213,100 @@ def _strangers(file: Features, start: int, shop: Workshop) -> str:
 
 
 def _write(
-    path: Path, row: Array, opened: Opened, content: ContentHash, number: int
+    path: Path, row: Array, free: Array, opened: Opened, content: ContentHash, number: int
 ) -> dict[str, Any]:
-    used = [
-        at
-        for at, (start, stop) in enumerate(zip(opened.starts, opened.starts[1:], strict=False))
-        if ((row >= start) & (row < stop)).any()
+    """``row``: of each group and entity of the type; ``free``: whom scales may be learned from."""
+    blocks = [
+        _described(group[0], mine, free, opened)
+        if isinstance(opened.matrices[group[0]], Described)
+        else _stacked(group, mine, opened)
+        for group, mine in zip(opened.groups, row, strict=True)
+        if (mine != NO_ROW).any()
     ]
-    dim, kind = _common(used, opened)
-    writer = NpyWriter(path, kind, len(row), dim)
-    content.add(f"feature/{number}/shape", np.array([len(row), dim], np.int64))
+    blocks = [block for block in blocks if block.dim]
+    dim = sum(block.dim for block in blocks)
+    if not dim:
+        raise DataError(
+            f"{opened.files[0].path}: no column tells anything of an entity: give others"
+        )
+    kind = np.result_type(*(block.kind for block in blocks))
+    writer = NpyWriter(path, kind, len(free), dim)
+    content.add(f"feature/{number}/shape", np.array([len(free), dim], np.int64))
     step = max(1, BYTES // (dim * kind.itemsize))
-    for first in range(0, len(row), step):
-        block = _block(row[first : first + step], used, opened, dim, kind)
-        writer.append(block)
-        content.add(f"feature/{number}", block)
-        for at in used:
-            opened.matrices[at].forget()
+    for first in range(0, len(free), step):
+        stop = min(first + step, len(free))
+        whole = np.concatenate([block.take(first, stop) for block in blocks], axis=1, dtype=kind)
+        writer.append(whole)
+        content.add(f"feature/{number}", whole)
+        for rows in opened.matrices:
+            rows.forget()
     writer.finish()
-    missing = int((row == NO_ROW).sum())
+    missing = int((row == NO_ROW).all(axis=0).sum())
     return {"dim": dim, "dtype": str(kind), "entities_without_row": missing}
 
 
-def _common(used: list[int], opened: Opened) -> tuple[int, np.dtype[np.generic]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Some columns of a type's features; ``take`` gives those of a range of its entities."""
+
+    dim: int
+    kind: np.dtype[Any]
+    take: Callable[[int, int], Array]
+
+
+def _described(at: int, row: Array, free: Array, opened: Opened) -> Block:
+    """Scaled by the rows of those who may be learned from."""
+    rows, start = opened.matrices[at], int(opened.starts[at])
+    assert isinstance(rows, Described)
+    has = row != NO_ROW
+    fitted = rows.fit(row[has] - start, row[has & free] - start)
+
+    def take(first: int, stop: int) -> Array:
+        block = np.zeros((stop - first, fitted.dim), np.float32)
+        mine = np.flatnonzero(has[first:stop])
+        block[mine] = fitted.take(row[first:stop][mine] - start)
+        return block
+
+    return Block(dim=fitted.dim, kind=np.dtype(np.float32), take=take)
+
+
+def _stacked(group: list[int], row: Array, opened: Opened) -> Block:
+    """Numbers as they stand, of whichever file knows an entity."""
+    starts = opened.starts
+    used = [at for at in group if ((row >= starts[at]) & (row < starts[at + 1])).any()]
+    matrices = {at: rows for at in used if isinstance(rows := opened.matrices[at], Matrix)}
+    dim, kind = _common(matrices, opened)
+
+    def take(first: int, stop: int) -> Array:
+        return _block(row[first:stop], matrices, opened, dim, kind)
+
+    return Block(dim=dim, kind=kind, take=take)
+
+
+def _common(matrices: Mapping[int, Matrix], opened: Opened) -> tuple[int, np.dtype[np.generic]]:
     """Columns of all files, and float16 if all of them hold it."""
-    first, *others = used
-    dim = opened.matrices[first].dim
+    first, *others = matrices
+    dim = matrices[first].dim
     for other in others:
-        if opened.matrices[other].dim != dim:
+        if matrices[other].dim != dim:
             raise DataError(
-                f"{opened.files[other].path} has {opened.matrices[other].dim:,} columns, but "
+                f"{opened.files[other].path} has {matrices[other].dim:,} columns, but "
                 f"{opened.files[first].path} has {dim:,}, for entities of one type: "
                 "give the same columns, or types in data.types"
             )
-    halves = all(opened.matrices[at].dtype == np.float16 for at in used)
+    halves = all(matrix.dtype == np.float16 for matrix in matrices.values())
     return dim, np.dtype(np.float16 if halves else np.float32)
 
 
 def _block(
-    row: Array, used: list[int], opened: Opened, dim: int, kind: np.dtype[np.generic]
+    row: Array,
+    matrices: Mapping[int, Matrix],
+    opened: Opened,
+    dim: int,
+    kind: np.dtype[np.generic],
 ) -> Array:
     block = np.zeros((len(row), dim), kind)
-    for at in used:
+    for at, matrix in matrices.items():
         start = int(opened.starts[at])
         mine = np.flatnonzero((row >= start) & (row < opened.starts[at + 1]))
         rows = row[mine]
@@ -227,5 +315,5 @@ def _block(
             return f"{opened.where(int(rows[place[0]]))} column {place[1]}"
 
         if len(mine):
-            block[mine] = narrow(opened.matrices[at].take(rows - start), kind, where)
+            block[mine] = narrow(matrix.take(rows - start), kind, where)
     return block

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kgscale.data.label_table import NodeLabelTable
-from kgscale.data.splits import SPLITS, TRAIN
+from kgscale.data.splits import SPLITS, TEST, TRAIN, VALID
 from kgscale.data.spool import NpyWriter, Spool
 from kgscale.graph.compress import REPEATED
 from kgscale.graph.integrity import ContentHash
@@ -71,6 +71,13 @@ class NodeLabels:
         )
         names = pq.read_table(directory / NAMES)["name"].to_pylist()
         return cls(indptr=indptr, label_id=label_id, split=split, names=names)
+
+
+def held_out(directory: Path) -> NDArray[np.bool_]:
+    """Entities whose labels are of valid or test, from what ``write_labels`` wrote."""
+    split = np.load(directory / ARRAYS[2], allow_pickle=False)
+    held: NDArray[np.bool_] = (split == VALID) | (split == TEST)
+    return held
 
 
 def write_labels(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kgscale.data.audit import Audit, Tell, silent
-from kgscale.data.source import Fetched, Source
+from kgscale.data.source import Fetched, Ready, Source
 from kgscale.data.splits import SPLITS
 from kgscale.durable import (
     alone,
@@ -315,6 +315,8 @@ def prepare(
     tell: Tell = silent,
 ) -> GraphStore:
     """Open the store of a source below ``root``, or build it there first."""
+    if isinstance(source, Ready):
+        return GraphStore.open(source.store_path, verify=verify)
     root = Path(root)
     if isinstance(source, Fetched):
         source.fetch(tell)
@@ -329,6 +331,21 @@ def prepare(
     if _origin(path)["input"] != digest:
         raise DataError(f"{path} was built from other input: delete it and it is built again")
     return store
+
+
+def make(
+    source: Source, path: Path, *, threads: int = 2, memory: str = "1GB", tell: Tell = silent
+) -> GraphStore:
+    """Build the store of a source at a path of one's own, where nothing is yet.
+
+    Raises:
+        ConfigError: something is.
+    """
+    if path.exists():
+        raise ConfigError(f"{path} is there already: name another directory, or delete it")
+    with alone(path):
+        _build(path, source, source.digest(), threads=threads, memory=memory, tell=tell)
+    return GraphStore.open(path)
 
 
 def _build(

@@ -17,6 +17,7 @@ from kgscale.data.rdf import RdfFiles
 from kgscale.data.synthetic import SyntheticGraph
 from kgscale.data.triples import TripleFiles
 from kgscale.errors import ConfigError
+from kgscale.graph.convert.stored import StoredGraph
 from kgscale.losses import BCELoss, BPRLoss, MarginLoss, SoftmaxLoss
 from kgscale.models.heads import ClassificationHead
 from kgscale.models.registry import DECODERS, ENCODERS, REASONERS
@@ -38,6 +39,7 @@ GROUPS: Final[dict[str, tuple[type, ...]]] = {
         OgbDataSet,
         Papers,
         RdfFiles,
+        StoredGraph,
         SyntheticGraph,
         TripleFiles,
     ),

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from kgscale.data import matrices
-from kgscale.data.features import FeatureFile
+from kgscale.data.feature_files import feature_files
 from kgscale.data.matrices import SparseMatrix
 from kgscale.errors import ConfigError, DataError
 
@@ -26,7 +26,7 @@ KEYS = ["a", "ö b", "null"]
 
 
 def opened(root: Path, setting: Any) -> tuple[list[str], np.ndarray]:
-    (file,) = FeatureFile.of(setting)
+    (file,) = feature_files(setting)
     keys: list[str] = []
     scratch = root / f"scratch{len(list(root.glob('scratch*')))}"
     matrix = file.open(scratch, lambda chunk: keys.extend(chunk.to_pylist()))
@@ -260,15 +260,15 @@ def test_bad_keys(tmp_path: Path, keys: str, words: list[str]) -> None:
 )
 def test_bad_settings(setting: Any, words: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
-        FeatureFile.of(setting)
+        feature_files(setting)
     assert all(word in str(caught.value) for word in words), caught.value
 
 
 def test_forms_of_the_setting() -> None:
-    assert FeatureFile.of(None) == ()
-    several = FeatureFile.of(["x.npy", {"path": "y.npy", "prefix": "p"}])
+    assert feature_files(None) == ()
+    several = feature_files(["x.npy", {"path": "y.npy", "prefix": "p"}])
     assert [(file.path.name, file.prefix) for file in several] == [("x.npy", ""), ("y.npy", "p")]
-    typed = FeatureFile.of({"paper": "x.npy", "author": {"path": "y.csv", "columns": [0, 2]}})
+    typed = feature_files({"paper": "x.npy", "author": {"path": "y.csv", "columns": [0, 2]}})
     assert [(file.type, file.path.name) for file in typed] == [
         ("paper", "x.npy"),
         ("author", "y.csv"),

@@ -19,12 +19,14 @@ from kgscale.data.rdf import RdfFiles
 from kgscale.data.source import Source
 from kgscale.data.synthetic import SyntheticGraph
 from kgscale.data.triples import TripleFiles
+from kgscale.graph.convert.stored import StoredGraph
 
 FILES = {
     "hpo": HumanPhenotypeOntology,
     "interactions": Interactions,
     "papers": Papers,
     "rdf": RdfFiles,
+    "store": StoredGraph,
     "synthetic": SyntheticGraph,
     "triples": TripleFiles,
     **{name.replace("-", "_"): OgbDataSet for name in BENCHMARKS},

@@ -1,0 +1,84 @@
+"""Literals of RDF that describe their subjects: numbers by predicate, and texts."""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from kgscale.data.described import Described as DescribedRows
+from kgscale.data.literals import LITERAL, LiteralTable
+from kgscale.data.ngrams import NGrams
+
+Described: TypeAlias = tuple[str, str, float | None, str | None]
+"""Subject, predicate, and a number or a text."""
+XSD = "http://www.w3.org/2001/XMLSchema#"
+NUMBERS = frozenset(
+    (
+        *("byte", "decimal", "double", "float", "int", "integer", "long", "short"),
+        *("negativeInteger", "nonNegativeInteger", "nonPositiveInteger", "positiveInteger"),
+        *("unsignedByte", "unsignedInt", "unsignedLong", "unsignedShort"),
+    )
+)
+DATES = frozenset(("date", "dateTime", "gYear", "gYearMonth"))
+DATE = re.compile(r"(-?[0-9]{4,9})(?:-([0-9]{2}))?(?:-([0-9]{2}))?(?![0-9])")
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def number_of(value: str, datatype: str) -> float | None:
+    """The number that a literal is, a date in years; ``None``: a text, or a broken number."""
+    kind = datatype.removeprefix(XSD)
+    if kind == datatype:
+        return None
+    if kind == "boolean":
+        return {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}.get(value)
+    if kind in DATES and (found := DATE.match(value)):
+        year, month, day = (int(part or 1) for part in found.groups())
+        return year + (month - 1) / 12 + (day - 1) / 365
+    if kind not in NUMBERS:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and abs(number) <= LARGEST else None
+
+
+class RdfLiterals:
+    """Features that are gathered while the facts are read, in a temporary file."""
+
+    type: str | None = None
+
+    def __init__(self, path: Path) -> None:
+        self.path: Path | str = path
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as this)
+        self._writer = pa.ipc.new_stream(self._file, LITERAL)
+        weakref.finalize(self, self._file.close)
+
+    def keep(self, rows: Sequence[Described]) -> None:
+        if rows:
+            columns = [
+                pa.array([row[at] for row in rows], LITERAL.field(at).type) for at in range(4)
+            ]
+            self._writer.write_batch(pa.record_batch(columns, schema=LITERAL))
+
+    def open(self, scratch: Path, add: Callable[[pa.Array], None]) -> DescribedRows:
+        """The columns; ``add`` gets the keys of rows, in order.
+
+        Raises:
+            DataError: there is no literal.
+        """
+        scratch.mkdir()
+        self._writer.close()
+        self._file.seek(0)
+        with LiteralTable(scratch) as table:
+            for batch in pa.ipc.open_stream(self._file):
+                table.insert(pa.table(batch.columns, schema=LITERAL))
+            return table.columns(Path(self.path), add, least=1, encoder=NGrams())
