@@ -87,17 +87,20 @@ def read_rows(
 
 def count_columns(file: DataFile, form: Format) -> int:
     """How many columns are wanted: as many as were chosen, else as the first line has."""
-    if form.columns is not None:
-        return len(form.columns)
+    return len(form.columns) if form.columns is not None else len(first_line(file, form))
+
+
+def first_line(file: DataFile, form: Format) -> list[str]:
+    """The fields of a text's first line, or the names of a Parquet file's columns."""
     try:
         if file.is_parquet:
             with opened_parquet(file) as table:
-                return len(table.schema_arrow.names)
+                return list(table.schema_arrow.names)
         with file.open() as stream:
             start = stream.read(BLOCK).removeprefix(BOM)
     except UNREADABLE as error:
         raise unreadable(file.path, error) from error
-    return len(_fields(start, file.delimiter(form.delimiter), form.quote)[0])
+    return _fields(start, file.delimiter(form.delimiter), form.quote)[0]
 
 
 def _text_rows(

@@ -32,7 +32,7 @@ DONE: Final = "done"
 _TYPES: Final = {
     "score": pa.float64(),
     **dict.fromkeys(("loss", "probability", "value", "low", "high"), pa.float64()),
-    "rank": pa.int64(),
+    **dict.fromkeys(("rank", "line"), pa.int64()),
     "known": pa.bool_(),
 }
 
@@ -133,7 +133,7 @@ def write_pieces(
     """The same from pieces with the same columns, at least one."""
     pieces = iter(pieces)
     first = next(pieces)
-    schema = pa.schema([(column, _TYPES.get(column, pa.string())) for column in first])
+    schema = schema_of(first)
     with (
         whole_files(directory / f"{name}.tsv", directory / f"{name}.parquet") as (
             text,
@@ -147,6 +147,11 @@ def write_pieces(
         for columns in itertools.chain([first], pieces):
             writer.writerows(zip(*columns.values(), strict=True))
             parquet.write_table(pa.table(dict(columns), schema=schema))
+
+
+def schema_of(columns: Iterable[str]) -> pa.Schema:
+    """The types of columns of predictions, by their names."""
+    return pa.schema([(column, _TYPES.get(column, pa.string())) for column in columns])
 
 
 def versions() -> dict[str, str]:

@@ -1,6 +1,6 @@
 """What a person sees: tables and sentences for the terminal."""
 
-from kgscale.tasks.show.answers import asked, hardness, questions, reasons
+from kgscale.tasks.show.answers import asked, batch, hardness, questions, reasons
 from kgscale.tasks.show.graphs import graph
 from kgscale.tasks.show.links import (
     coverage,
@@ -36,6 +36,7 @@ from kgscale.tasks.show.training import probabilities, report
 
 __all__ = [
     "asked",
+    "batch",
     "busy",
     "cold_items",
     "console",
