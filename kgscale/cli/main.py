@@ -19,9 +19,10 @@ from kgscale.signals import asking_to_end, took_the_terminal
 COMMANDS: Final = {
     "train": "train a model and write a run directory (the default command)",
     "evaluate": "measure a trained model on a split: run=DIR split=valid|test",
-    "predict": "answer: run=DIR head=… relation=… k=10, or entity=… for its labels",
+    "predict": "answer: run=DIR head=… relation=… k=10, entity=… for its labels, or queries=FILE",
     "ask": "a question of several hops: run=DIR \"?x : knows(?x, ?y) and likes(?y, 'Ann')\"",
     "explain": "why: the facts behind run=DIR head=… relation=… tail=…, or entity=…, in a picture",
+    "export": "run=DIR kinds=[vectors,faiss,onnx]: vectors with keys, an index, networks",
     "compare": "several strategies and seeds for equal time: a table, a CSV file and a picture",
     "tune": "search for settings by validation: trials=20, kept on disk (extra tune)",
     "leaderboard": "what OGB's form asks for, from runs=DIR of one recipe; files for OGB-LSC",
@@ -253,6 +254,12 @@ def _explain_prediction(settings: dict[str, Any]) -> int:
     return explain(settings)
 
 
+def _export(settings: dict[str, Any]) -> int:
+    from kgscale.cli.export import export_run
+
+    return export_run(settings)
+
+
 def _leaderboard(settings: dict[str, Any]) -> int:
     from kgscale.cli.answer import leaderboard
 
@@ -280,6 +287,7 @@ _RUN: Final[dict[str, Callable[[dict[str, Any]], int]]] = {
     "ask": _ask,
     "evaluate": _evaluate,
     "explain": _explain_prediction,
+    "export": _export,
     "predict": _predict,
     "leaderboard": _leaderboard,
     "doctor": _doctor,

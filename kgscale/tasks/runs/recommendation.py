@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from kgscale.data.audit import Tell, silent
 from kgscale.errors import ConfigError
@@ -99,6 +101,15 @@ class RecommendationRun(Run):
             tell=tell,
         )
         return explanation(self.store, triple, score, reasons[:k])
+
+    def query_vectors(self, users: Sequence[str]) -> NDArray[np.float32]:
+        """What an exported index of items is searched with for those of users."""
+        entity = torch.tensor([self.find_user(user) for user in users])
+        relation = torch.full_like(entity, self.interest.relation)
+        with torch.no_grad():
+            vectors = self.vectors.rows(entity), self.vectors.of(relation)
+            found: NDArray[np.float32] = self.model.decoder.query(*vectors).cpu().numpy()
+        return found
 
     def find_user(self, text: str) -> int:
         return self._one_of(self.interest.users, self.spec["recommends"]["users"], text)

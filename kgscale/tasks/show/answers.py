@@ -75,6 +75,6 @@ def batch(found: Batch) -> list[str]:
         lines.append(f"left out as less probable: {found.left_out:,} answers, {share:.1%}")
     for reason, count in found.rejected.items():
         first = next((one for one in found.first if one["reason"] == reason), None)
-        where = f", as line {first['line']}: {short(first['value'])!r}" if first else ""
+        where = f", as line {first['line']}: '{short(first['value'])}'" if first else ""
         lines.append(f"lines without an answer, {reason}: {count:,}{where}")
     return [*lines, *(f"written: {file}" for file in found.files)]
