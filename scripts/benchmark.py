@@ -29,6 +29,7 @@ WORKS = (
     "recommend",
     "questions",
     "explain",
+    "export",
 )
 
 
