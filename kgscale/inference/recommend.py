@@ -55,11 +55,8 @@ class Recommender:
     memory: int = 1 << 28
     among: Bool[Tensor, " item"] | None = None
 
-    def best(self, user: Ids, k: int, *, known: bool = False) -> TopItems:
+    def best(self, user: Ids, k: int) -> TopItems:
         """The best ``k`` items of each user.
-
-        Args:
-            known: those too that the user has.
 
         Raises:
             ScoreError: NaN among the scores.
@@ -67,9 +64,8 @@ class Recommender:
         scores, items = self.scores(user), self.interest.items
         if scores.isnan().any():
             raise ScoreError("NaN among the scores of items: the model has diverged")
-        if not known:
-            row, item = _pairs(self.seen, user, self.interest)
-            scores[row, item - items.start] = -torch.inf
+        row, item = _pairs(self.seen, user, self.interest)
+        scores[row, item - items.start] = -torch.inf
         # Where users are recommended to users, nobody to themselves.
         own = ((items.start <= user) & (user < items.stop)).nonzero()[:, 0]
         scores[own, user[own] - items.start] = -torch.inf
