@@ -31,16 +31,8 @@ def kind_of(run: Run, *, k: int, known: bool) -> tuple[Lines, Answer]:
     if isinstance(run, RecommendationRun):
         lines = UserLines(run.store, run.interest.users, run.spec["recommends"]["users"])
         return lines, lambda part: _items(run, part, k, known)
-    if isinstance(run, NodeRun):
-        _ = run.vectors  # once for all parts
-        return EntityLines(run.store), lambda part: _entities(
-            part, run.labeller.answers(torch.from_numpy(part["asked"]), k=k)
-        )
-    if isinstance(run, NumberRun):
-        _ = run.vectors
-        return EntityLines(run.store), lambda part: _entities(
-            part, run.estimator.answers(torch.from_numpy(part["asked"]))
-        )
+    if isinstance(run, NodeRun | NumberRun):
+        return EntityLines(run.store), lambda part: _entities(run, part, k)
     assert isinstance(run, LinkRun)
     links = _paths if isinstance(run, PathRun) else _links
     return LinkLines(run.store), lambda part: links(run, part, k, known)
@@ -100,8 +92,14 @@ def _items(run: RecommendationRun, part: Part, k: int, known: bool) -> pa.Table:
     return pa.table(columns, schema=schema_of(columns))
 
 
-def _entities(part: Part, columns: Mapping[str, list[Any]]) -> pa.Table:
-    each = len(columns["entity"]) // len(part["line"])
+def _entities(run: NodeRun | NumberRun, part: Part, k: int) -> pa.Table:
+    _ = run.vectors  # once for all parts
+    node = torch.from_numpy(part["asked"])
+    if isinstance(run, NodeRun):
+        columns = run.labeller.answers(node, k=k)
+    else:
+        columns = run.estimator.answers(node)
+    each = len(columns["entity"]) // len(node)
     return _table(part["line"].repeat(each), columns)
 
 
