@@ -32,6 +32,7 @@ WORKS = (
     "audit",
     "newcomers",
     "rdf",
+    "export",
 )
 
 

@@ -14,6 +14,7 @@ from kgscale.cli.compose import from_yaml
 from kgscale.errors import ConfigError
 from kgscale.inference.official import LSC, check_evaluator
 from kgscale.tasks import show
+from kgscale.tasks.batch import answer_file
 from kgscale.tasks.calibration import Columns, sure
 from kgscale.tasks.directory import (
     CONFIG,
@@ -50,6 +51,10 @@ class PredictSettings:
     head: str | None
     tail: str | None
     user: str | None
+    queries: str | None
+    max_rejected: float
+    quote: str | None
+    tsv: bool
     k: int
     known: bool
     abstain: float
@@ -59,7 +64,18 @@ class PredictSettings:
     def __post_init__(self) -> None:
         at_least("k", self.k, 1)
         share("abstain", self.abstain)
+        share("max_rejected", self.max_rejected)
         mebibytes("memory", self.memory)
+        asked = (self.entity, self.relation, self.head, self.tail, self.user)
+        if self.queries is not None and any(one is not None for one in asked):
+            raise ConfigError(
+                "queries=FILE asks all questions: leave out entity=, relation=, head=, tail= and"
+                " user="
+            )
+        if self.quote is not None and (len(self.quote.encode()) != 1 or self.quote in "\r\n\0"):
+            raise ConfigError(f"quote must be one ASCII character, got {self.quote!r}")
+        if self.queries is None and (self.tsv or self.quote is not None):
+            raise ConfigError("tsv and quote are for queries=FILE: leave them out")
 
     def question(self, run: Run) -> dict[str, Any]:
         """What is asked of a run, by its task."""
@@ -149,7 +165,8 @@ def predict(settings: Mapping[str, Any]) -> int:
     asked = from_settings("", PredictSettings, settings)
     run = opened(asked.run, asked.memory)
     directory = answers_directory(run, asked.output)
-    question, console = asked.question(run), show.console()
+    question = asked.question(run) if asked.queries is None else {}
+    console = show.console()
     if asked.abstain and isinstance(run, NumberRun):
         raise ConfigError(
             "abstain compares probabilities, and numbers have intervals: leave it out"
@@ -159,6 +176,8 @@ def predict(settings: Mapping[str, Any]) -> int:
             f"abstain compares probabilities, and {run.directory} has none: leave it out, or train"
             " again with something to validate on"
         )
+    if asked.queries is not None:
+        return _predict_file(run, Path(asked.queries).expanduser(), directory, asked, console)
     if isinstance(run, RecommendationRun) and asked.user == EVERYBODY:
         pieces = (sure(piece, asked.abstain) for piece in run.recommend_all(k=asked.k))
         write_pieces(directory, pieces)
@@ -168,6 +187,27 @@ def predict(settings: Mapping[str, Any]) -> int:
         console.print(_shown(run)(columns, "Answers"))
         write_predictions(directory, columns)
     show.sentence(console, f"written: {directory / 'predictions.tsv'}")
+    return 0
+
+
+def _predict_file(
+    run: Run, queries: Path, directory: Path, asked: PredictSettings, console: Console
+) -> int:
+    with show.busy(console, "opening the run") as tell:
+        found = answer_file(
+            run,
+            queries,
+            directory,
+            k=asked.k,
+            known=asked.known,
+            abstain=asked.abstain,
+            max_rejected=asked.max_rejected,
+            quote=asked.quote,
+            tsv=asked.tsv,
+            tell=tell,
+        )
+    for line in show.batch(found):
+        show.sentence(console, line)
     return 0
 
 

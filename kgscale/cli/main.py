@@ -19,11 +19,12 @@ from kgscale.signals import asking_to_end, took_the_terminal
 COMMANDS: Final = {
     "train": "train a model and write a run directory (the default command)",
     "evaluate": "measure a trained model on a split: run=DIR split=valid|test",
-    "predict": "answer: run=DIR head=… relation=… k=10, or entity=… for its labels",
+    "predict": "answer: run=DIR head=… relation=… k=10, entity=… for its labels, or queries=FILE",
     "ask": "a question of several hops: run=DIR \"?x : knows(?x, ?y) and likes(?y, 'Ann')\"",
     "explain": "why: the facts behind run=DIR head=… relation=… tail=…, or entity=…, in a picture",
     "ingest": "read a graph into a store; onto=STORE or onto=RUN adds what has arrived since",
     "report": "report.html and the model's card, anew: run=DIR, as after evaluate",
+    "export": "run=DIR kinds=[vectors,faiss,onnx]: vectors with keys, an index, networks",
     "compare": "several strategies and seeds for equal time: a table, a CSV file and a picture",
     "audit": "what is odd about a data set: a verdict, tables, pictures (the arguments of train)",
     "tune": "search for settings by validation: trials=20, kept on disk (extra tune)",
@@ -286,6 +287,12 @@ def _report(settings: dict[str, Any]) -> int:
     return report(settings)
 
 
+def _export(settings: dict[str, Any]) -> int:
+    from kgscale.cli.export import export_run
+
+    return export_run(settings)
+
+
 def _leaderboard(settings: dict[str, Any]) -> int:
     from kgscale.cli.answer import leaderboard
 
@@ -315,6 +322,7 @@ _RUN: Final[dict[str, Callable[[dict[str, Any]], int]]] = {
     "evaluate": _evaluate,
     "explain": _explain_prediction,
     "ingest": _ingest,
+    "export": _export,
     "predict": _predict,
     "report": _report,
     "leaderboard": _leaderboard,

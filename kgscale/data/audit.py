@@ -76,10 +76,12 @@ class Audit:
         # repr keeps one rejected line on one line, whatever it contains.
         self._file.write(f"{file}\t{line}\t{reason}\t{value!r}\n")
 
-    def check(self, share: float | int, *, hint: str = "") -> None:
+    def check(
+        self, share: float | int, *, hint: str = "", setting: str = "data.max_rejected"
+    ) -> None:
         """Stop when more than ``share`` of the lines (but more than ten) were rejected.
 
-        ``hint`` is one more remedy.
+        ``hint`` is one more remedy, ``setting`` is what has the share.
         """
         allowed = max(share * self.lines, 10 if share else 0)
         if self.num_rejected <= allowed and (self.accepted or not self.num_rejected):
@@ -88,7 +90,7 @@ class Audit:
         raise DataError(
             f"{first['file']} line {first['line']}: {first['reason']}: {first['value']!r}; "
             f"{self.num_rejected:,} of {self.lines:,} lines cannot be used: "
-            f"correct them, {hint}or allow them with data.max_rejected (now {share:g} of the lines)"
+            f"correct them, {hint}or allow them with {setting} (now {share:g} of the lines)"
         )
 
     def close(self) -> None:

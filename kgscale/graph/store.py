@@ -14,6 +14,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float, Int64
@@ -147,6 +148,21 @@ class GraphStore:
 
     def relation_names(self, ids: Tensor | list[int]) -> list[str]:
         return self._relations.names(np.asarray(ids, dtype=np.int64))
+
+    def entity_column(self, ids: Tensor, *, names: bool) -> pa.ChunkedArray:
+        """Keys, or names, as a column of a table."""
+        return self._entities.column(ids.numpy(), names=names)
+
+    def relation_column(self, ids: Tensor, *, names: bool) -> pa.ChunkedArray:
+        return self._relations.column(ids.numpy(), names=names)
+
+    def find_entities(self, texts: pa.Array) -> NDArray[np.int64]:
+        """The ids of many distinct keys or names; negative ones, of ``graph.names``, where it
+        fails."""
+        return self._entities.find_all(texts)
+
+    def find_relations(self, texts: pa.Array) -> NDArray[np.int64]:
+        return self._relations.find_all(texts)
 
     def find_entity(self, text: str) -> int:
         """The id of a key or name; an unknown one suggests the nearest."""

@@ -15,6 +15,7 @@ from kgscale.graph.labels import UNLABELLED, NodeLabels
 from kgscale.graph.store import GraphStore
 from kgscale.inference.calibrate import Listed, class_odds, list_classes, probabilities
 from kgscale.inference.embed import Embedder
+from kgscale.kernels.scores import padded
 from kgscale.metrics.calibration import Calibration
 from kgscale.metrics.classification import (
     average_precision,
@@ -40,7 +41,7 @@ def logits_of(
     training, device = head.training, next(head.parameters()).device
     head.eval()
     for part in torch.split(vectors, ROWS):
-        yield head(part.to(device)).cpu()
+        yield head(padded(part.to(device), ROWS)).cpu()[: len(part)]
     head.train(training)
 
 

@@ -9,17 +9,24 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from torch.nn import functional
 
 from kgscale.graph.known import KnownFacts
 from kgscale.graph.store import GraphStore
 from kgscale.inference.classes import EntityClasses
 from kgscale.inference.embed import GraphVectors
+from kgscale.kernels.scores import dot_product
+from kgscale.kernels.top import Top, top_all
 from kgscale.models.decoders import Decoder
 
 CANDIDATES: Final = 1 << 20
 """Vectors copied at a time to where scores are computed, if they aren't there."""
+ROWS: Final = 256
+"""Questions of a product. Fixed, since a product of another height may round differently."""
+FEW: Final = 16
+"""The same where nothing is won by more of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +39,18 @@ class Prediction:
     score: float
     rank: int
     known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BestAnswers:
+    """Answers to some questions, those of the first one first and the best of each first."""
+
+    row: Int64[Tensor, " answer"]
+    """The question that each answers."""
+    score: Float[Tensor, " answer"]
+    """Its softmax probability among all entities."""
+    entity: Int64[Tensor, " answer"]
+    known: Bool[Tensor, " answer"]
 
 
 class Predictor(ABC):
@@ -73,23 +92,65 @@ class Predictor(ABC):
         if head is None:
             direction += self.store.num_relations
         asked = torch.tensor([entity]), torch.tensor([direction])
-        score = self.probabilities(*asked)[0]
-        is_known = torch.zeros(len(score), dtype=torch.bool)
-        is_known[self.facts.tails(*asked)[1].long()] = True
-        shown = score if known else score.masked_fill(is_known, -1.0)
-        value, found = shown.topk(min(k, len(score)))
+        found = self.best(*asked, k=k, known=known)
+        rows = zip(found.score.tolist(), found.entity.tolist(), found.known.tolist(), strict=True)
         return [
             Prediction(
-                head=head if head is not None else int(other),
+                head=head if head is not None else other,
                 relation=relation,
-                tail=int(other) if head is not None else int(entity or 0),
-                score=float(best),
-                rank=position,
-                known=bool(is_known[other]),
+                tail=other if head is not None else int(entity or 0),
+                score=score,
+                rank=rank,
+                known=is_known,
             )
-            for position, (best, other) in enumerate(zip(value, found, strict=True), start=1)
-            if best >= 0
+            for rank, (score, other, is_known) in enumerate(rows, start=1)
         ]
+
+    def best(
+        self,
+        entity: Int64[Tensor, " query"],
+        relation: Int64[Tensor, " query"],
+        *,
+        k: int,
+        known: bool = False,
+    ) -> BestAnswers:
+        """The ``k`` best answers of each question, which don't depend on what else is asked: the
+        first entity of equal ones.
+
+        Args:
+            relation: may be reciprocal.
+            known: keep known facts among them, marked.
+        """
+        found = [self._best(*one, k=k, known=known) for one in zip(entity, relation, strict=True)]
+        score, answer = (torch.cat([part[at] for part in found]) for at in (0, 1))
+        row = torch.arange(len(found)).repeat_interleave(
+            torch.tensor([len(part[1]) for part in found], dtype=torch.int64)
+        )
+        return BestAnswers(row, score, answer, self._known(entity, relation, row, answer))
+
+    def _best(
+        self, entity: Tensor, relation: Tensor, *, k: int, known: bool
+    ) -> tuple[Float[Tensor, " answer"], Int64[Tensor, " answer"]]:
+        asked = entity[None], relation[None]
+        score = self.probabilities(*asked)[0]
+        if not known:
+            score[self.facts.tails(*asked)[1]] = -1.0
+        value, order = score.sort(descending=True, stable=True)
+        count = min(k, int((value >= 0).sum()))
+        return value[:count], order[:count]
+
+    def _known(
+        self,
+        entity: Int64[Tensor, " query"],
+        relation: Int64[Tensor, " query"],
+        row: Int64[Tensor, " answer"],
+        answer: Int64[Tensor, " answer"],
+    ) -> Bool[Tensor, " answer"]:
+        """Which answers are known facts."""
+        indptr, tails = self.facts.tails(entity, relation)
+        whose = torch.arange(len(entity)).repeat_interleave(indptr.diff())
+        base = self.store.num_entities
+        return torch.isin(row * base + answer, whose * base + tails)
 
     def new_facts(
         self, *, count: int, per_relation: int, pairs: int, seed: int
@@ -178,6 +239,67 @@ class VectorPredictor(Predictor):
             for part in torch.split(vectors.entity, CANDIDATES)
         ]
         return torch.cat(scores, dim=1)
+
+    def best(
+        self,
+        entity: Int64[Tensor, " query"],
+        relation: Int64[Tensor, " query"],
+        *,
+        k: int,
+        known: bool = False,
+    ) -> BestAnswers:
+        # Often the same is asked again.
+        pairs = torch.stack([entity, relation], 1)
+        distinct, place = torch.unique(pairs, dim=0, return_inverse=True)
+        asked = distinct[:, 0], distinct[:, 1]
+        facts = self.facts.tails(*asked)
+        if known:
+            facts = torch.zeros_like(facts[0]), facts[1][:0]
+        vectors = self.vectors
+        found = best_vectors(vectors, self.decoder, *asked, vectors.entity, facts, k=k)
+        score = (found.score.double() - found.logsum[:, None]).exp().float()
+        there = found.item[place] >= 0
+        row, column = there.nonzero(as_tuple=True)
+        answer = found.item[place[row], column]
+        marked = (
+            self._known(entity, relation, row, answer)
+            if known
+            else torch.zeros(len(row), dtype=torch.bool)
+        )
+        return BestAnswers(row, score[place[row], column], answer, marked)
+
+
+def best_vectors(
+    vectors: GraphVectors,
+    decoder: Decoder,
+    entity: Int64[Tensor, " query"],
+    relation: Int64[Tensor, " query"],
+    candidate: Float[Tensor, "candidate dim"],
+    known: tuple[Int64[Tensor, " query_plus_one"], Int64[Tensor, " known"]],
+    *,
+    k: int,
+) -> Top:
+    """The best of some candidates by a decoder, without ``known`` ones, which ascend."""
+    rows = ROWS if decoder.by_products else FEW
+
+    def query_block(first: int) -> Tensor:
+        # Products of a question are as high for the last ones, too.
+        asked = [
+            functional.pad(part[first : first + rows], (0, max(0, first + rows - len(part))))
+            for part in (entity, relation)
+        ]
+        return decoder.query(vectors.rows(asked[0]), vectors.of(asked[1]))
+
+    return top_all(
+        query_block,
+        len(entity),
+        candidate,
+        *known,
+        k=k,
+        score_block=dot_product if decoder.is_product else decoder.compare,
+        rows_per_block=rows,
+        device=vectors.device,
+    )
 
 
 def _sample(total: int, count: int, generator: torch.Generator) -> Int64[Tensor, " chosen"]:

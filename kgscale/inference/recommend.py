@@ -15,6 +15,7 @@ from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.known import KnownFacts
 from kgscale.inference.embed import GraphVectors
 from kgscale.inference.evaluate import Thrift
+from kgscale.inference.predict import best_vectors
 from kgscale.metrics.top import no_sums, top_means, top_sums
 from kgscale.models.decoders import Decoder
 from kgscale.sampling.interest import Interest
@@ -54,11 +55,8 @@ class Recommender:
     memory: int = 1 << 28
     among: Bool[Tensor, " item"] | None = None
 
-    def best(self, user: Ids, k: int, *, known: bool = False) -> TopItems:
+    def best(self, user: Ids, k: int) -> TopItems:
         """The best ``k`` items of each user.
-
-        Args:
-            known: those too that the user has.
 
         Raises:
             ScoreError: NaN among the scores.
@@ -66,9 +64,8 @@ class Recommender:
         scores, items = self.scores(user), self.interest.items
         if scores.isnan().any():
             raise ScoreError("NaN among the scores of items: the model has diverged")
-        if not known:
-            row, item = _pairs(self.seen, user, self.interest)
-            scores[row, item - items.start] = -torch.inf
+        row, item = _pairs(self.seen, user, self.interest)
+        scores[row, item - items.start] = -torch.inf
         # Where users are recommended to users, nobody to themselves.
         own = ((items.start <= user) & (user < items.stop)).nonzero()[:, 0]
         scores[own, user[own] - items.start] = -torch.inf
@@ -143,6 +140,42 @@ def model_scores(vectors: GraphVectors, decoder: Decoder, interest: Interest) ->
         return decoder.compare(question, vectors.rows(items)).cpu()
 
     return scores
+
+
+def best_items(
+    vectors: GraphVectors,
+    decoder: Decoder,
+    interest: Interest,
+    seen: KnownFacts,
+    user: Ids,
+    k: int,
+    *,
+    known: bool = False,
+) -> TopItems:
+    """The best ``k`` items of each user by a decoder, which don't depend on who else is asked for:
+    the first of equal ones; without those that the user has, or is.
+
+    Args:
+        known: those too that the user has.
+    """
+    distinct, place = torch.unique(user, return_inverse=True)
+    row, item = _pairs(seen, distinct, interest)
+    if known:
+        row, item = row[:0], item[:0]
+    own = ((interest.items.start <= distinct) & (distinct < interest.items.stop)).nonzero()[:, 0]
+    base = interest.items.stop
+    out = torch.unique(torch.cat([row * base + item, own * base + distinct[own]]))
+    bounds = torch.arange(len(distinct) + 1) * base
+    found = best_vectors(
+        vectors,
+        decoder,
+        distinct,
+        torch.full_like(distinct, interest.relation),
+        vectors.entity[interest.items.start : interest.items.stop],
+        (torch.searchsorted(out, bounds), out % base - interest.items.start),
+        k=k,
+    )
+    return TopItems(found.score[place], (found.item + interest.items.start)[place])
 
 
 def popular_items(graph: Adjacency, interest: Interest) -> ItemScores:

@@ -33,7 +33,7 @@ Columns = dict[str, list[Any]]
 _TYPES: Final = {
     "score": pa.float64(),
     **dict.fromkeys(("loss", "probability", "value", "low", "high"), pa.float64()),
-    "rank": pa.int64(),
+    **dict.fromkeys(("rank", "line"), pa.int64()),
     "known": pa.bool_(),
 }
 
@@ -134,7 +134,7 @@ def write_pieces(
     """The same from pieces with the same columns, at least one."""
     pieces = iter(pieces)
     first = next(pieces)
-    schema = pa.schema([(column, _TYPES.get(column, pa.string())) for column in first])
+    schema = schema_of(first)
     with (
         whole_files(directory / f"{name}.tsv", directory / f"{name}.parquet") as (
             text,
@@ -166,6 +166,11 @@ def read_predictions(directory: Path, count: int, *, name: str = "predictions") 
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{file} can't be read ({error}): train again") from error
     return {column: [] if first is None else first[column].to_pylist() for column in columns}
+
+
+def schema_of(columns: Iterable[str]) -> pa.Schema:
+    """The types of columns of predictions, by their names."""
+    return pa.schema([(column, _TYPES.get(column, pa.string())) for column in columns])
 
 
 def versions() -> dict[str, str]:

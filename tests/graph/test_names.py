@@ -5,11 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from kgscale.data.triples import TripleFiles
 from kgscale.errors import ConfigError
 from kgscale.graph import names as names_module
+from kgscale.graph.names import SEVERAL, UNKNOWN
 from kgscale.graph.store import GraphStore, prepare
 from tests.graph.test_store import given_splits
 
@@ -94,3 +96,19 @@ def test_groups_of_rows_do_not_matter(tmp_path: Path, monkeypatch: pytest.Monkey
     assert store.entity_keys([4, 0, 2, 4]) == ["p3", "c1", "p1", "p3"]
     assert store.find_entity("p3") == 4
     assert store.num_triples["train"] == len(store.triples("train")) == 4
+
+
+def test_finding_many_at_once(store: GraphStore) -> None:
+    """Each as it would be found alone."""
+    texts = ["p1", "Ada", "ADA", "Alan", "alan", "Paris", "ALAN", "Adaa", "Zoe", "c1", "", "ä"]
+    found = store.find_entities(pa.array(texts)).tolist()
+    for text, number in zip(texts, found, strict=True):
+        if number >= 0:
+            assert store.find_entity(text) == number
+        else:
+            words = {SEVERAL: "name of several", UNKNOWN: "nearest are"}[number]
+            with pytest.raises(ConfigError, match=words):
+                store.find_entity(text)
+    assert {SEVERAL, UNKNOWN, 2} <= set(found)
+    assert store.find_relations(pa.array(["Was Born In", "knows"])).tolist() == [0, 1]
+    assert store.find_entities(pa.array([], pa.string())).tolist() == []

@@ -7,14 +7,17 @@ import torch
 
 from kgscale.errors import ScoreError
 from kgscale.graph.known import KnownFacts
+from kgscale.inference.embed import GraphVectors
 from kgscale.inference.recommend import (
     Recommender,
+    best_items,
     cold_items,
     evaluate_items,
     item_metrics,
     item_neighbors,
     popular_items,
 )
+from kgscale.models.decoders import DistMult
 from tests.sampling.test_interest import GRAPH, INTEREST, LIKES, liked
 
 ITEMS = list(INTEREST.items)
@@ -40,8 +43,25 @@ def test_the_best_that_a_user_has_not() -> None:
         listed = found.item[user][found.score[user].isfinite()].tolist()
         assert listed == best[: len(listed)]
         assert len(listed) == min(3, len(new))
-    with_known = recommender().best(users, len(ITEMS), known=True)
-    assert sorted(with_known.item[0].tolist()) == ITEMS
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_the_best_by_a_decoder(known: bool) -> None:
+    """In blocks, as a sort of all scores has them; nobody is an item of its own."""
+    draw = torch.Generator().manual_seed(0)
+    size = len(GRAPH.indptr) - 1
+    vectors = GraphVectors(
+        entity=torch.randn(size, 4, generator=draw),
+        relation=torch.randn(2 * GRAPH.num_relations, 4, generator=draw),
+    )
+    users, seen = torch.tensor([3, 0, 3, ITEMS[0]]), KnownFacts(GRAPH)
+    found = best_items(vectors, DistMult(dim=4), INTEREST, seen, users, 50, known=known)
+    for row, user in enumerate(users.tolist()):
+        query = vectors.entity[user] * vectors.relation[INTEREST.relation]
+        new = [i for i in ITEMS if i != user and (known or (user, i) not in liked(GRAPH))]
+        score = {item: float(query @ vectors.entity[item]) for item in new}
+        listed = found.item[row][found.score[row].isfinite()].tolist()
+        assert listed == sorted(new, key=lambda item, score=score: -score[item])  # type: ignore[misc]
 
 
 def test_metrics_against_a_loop() -> None:

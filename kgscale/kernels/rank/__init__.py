@@ -16,7 +16,8 @@ from torch import Tensor
 
 from kgscale.errors import ScoreError
 from kgscale.kernels.rank import numba_tier, torch_tier
-from kgscale.kernels.rank.blocks import ScoreBlock, rank_all
+from kgscale.kernels.rank.blocks import rank_all
+from kgscale.kernels.scores import ScoreBlock
 from kgscale.kernels.threads import run_slices
 from kgscale.types import Indptr, Scores
 

@@ -1,16 +1,13 @@
 """Ranking against all candidates by blocks of scores whose shape never changes.
 
-A matrix product rounds differently for other shapes. So every score comes from the same call on
-the same zero-padded block, whatever memory or threads there are: memory only decides how many
-blocks are kept between finding the targets' scores and counting, or computed again.
+Memory only decides how many blocks are kept between finding the targets' scores and counting, or
+computed again.
 """
 
 from __future__ import annotations
 
 import itertools
-import threading
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int, Int64
@@ -18,15 +15,9 @@ from torch import Tensor
 
 from kgscale.errors import ScoreError
 from kgscale.kernels.rank import numba_tier, torch_tier
+from kgscale.kernels.scores import ScoreBlock, ScoreBlocks, dot_product, padded
 from kgscale.kernels.threads import num_threads, run_tasks
 from kgscale.types import Indptr
-
-ScoreBlock: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""Scores ``[rows, candidates]`` of a block of query vectors and a block of candidate vectors."""
-
-
-def dot_product(query: Tensor, candidate: Tensor) -> Tensor:
-    return query @ candidate.T
 
 
 @torch.no_grad()
@@ -55,8 +46,10 @@ def rank_all(
     if query_row is None:
         query_row = torch.arange(query.shape[0], device=query.device)
     row, order = query_row.long().sort(stable=True)
-    work = _Work(query, candidate, bias, known_indptr.long(), known.long(), score_block)
-    work.rows, work.columns = rows_per_block, candidates_per_block
+    scores = ScoreBlocks(
+        candidate, bias, score_block, rows=rows_per_block, columns=candidates_per_block
+    )
+    work = _Work(query, scores, known_indptr.long(), known.long())
     work.row, work.target = row, target.long()[order]
     starts = torch.arange(0, query.shape[0] + rows_per_block, rows_per_block, device=row.device)
     bounds = torch.searchsorted(row, starts).tolist()
@@ -77,78 +70,42 @@ def rank_all(
 class _Work:
     """What all blocks of rows share."""
 
-    rows: int
-    columns: int
     row: Tensor
     target: Tensor
     keep: int
 
     def __init__(
-        self,
-        query: Tensor,
-        candidate: Tensor,
-        bias: Tensor | None,
-        known_indptr: Tensor,
-        known: Tensor,
-        score_block: ScoreBlock,
+        self, query: Tensor, scores: ScoreBlocks, known_indptr: Tensor, known: Tensor
     ) -> None:
-        self.query, self.candidate, self.bias = query.detach(), candidate.detach(), bias
+        self.query, self.scores = query.detach(), scores
         self.known_indptr, self.known = known_indptr, known
-        self.score_block = score_block
-        self.own = threading.local()
 
     @torch.no_grad()
     def rank(self, task: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         """Counts for the targets ``low .. high``, whose queries lie in one block of rows."""
         low, high = task
-        first = int(self.row[low]) // self.rows * self.rows
+        rows, columns = self.scores.rows, self.scores.columns
+        first = int(self.row[low]) // rows * rows
         row, target = self.row[low:high] - first, self.target[low:high]
-        query = _padded(self.query[first : first + self.rows], self.rows)
-        ends = self.known_indptr[first : first + self.rows + 1]
-        num = self.candidate.shape[0]
+        query = padded(self.query[first : first + rows], rows)
+        ends = self.known_indptr[first : first + rows + 1]
+        num = self.scores.candidate.shape[0]
         score = torch.full((high - low,), torch.nan, device=query.device)
         kept: dict[int, Tensor] = {}
-        for offset in range(0, num, self.columns):
-            scores = self._scores(query, offset, len(kept) if len(kept) < self.keep else -1)
-            width = min(self.columns, num - offset)
+        for offset in range(0, num, columns):
+            scores = self.scores(query, offset, len(kept) if len(kept) < self.keep else -1)
+            width = min(columns, num - offset)
             score = _pick(scores, width, row, target, offset, score)
             if len(kept) < self.keep:
                 kept[offset] = scores
         better, tied = torch.zeros(2, high - low, dtype=torch.int64, device=query.device).unbind()
         bad = torch.zeros((), dtype=torch.bool, device=query.device)
-        for offset in range(0, num, self.columns):
-            scores = kept[offset] if offset in kept else self._scores(query, offset, -1)
-            width = min(self.columns, num - offset)
+        for offset in range(0, num, columns):
+            scores = kept[offset] if offset in kept else self.scores(query, offset, -1)
+            width = min(columns, num - offset)
             arguments = (scores, width, row, score, target, offset, ends, self.known)
             bad |= _count(arguments, better, tied)
         return better, tied, bad
-
-    def _scores(self, query: Tensor, offset: int, place: int) -> Tensor:
-        stop = offset + self.columns
-        candidate = self.candidate[offset:stop].to(query.device, non_blocking=True)
-        candidate = _padded(candidate, self.columns)
-        if self.score_block is dot_product:
-            scores = torch.mm(query, candidate.T, out=self._buffer(place))
-        else:
-            scores = self.score_block(query, candidate)
-        if self.bias is not None:
-            scores = scores + _padded(self.bias[offset:stop], self.columns)
-        return scores.contiguous()
-
-    def _buffer(self, place: int) -> Tensor:
-        """Memory of this thread: new pages would cost a tenth of the product."""
-        buffers: dict[Any, Tensor] = self.own.__dict__
-        if place not in buffers:
-            buffers[place] = self.query.new_empty(self.rows, self.columns)
-        return buffers[place]
-
-
-def _padded(rows: Tensor, size: int) -> Tensor:
-    if rows.shape[0] == size:
-        return rows
-    out = rows.new_zeros(size, *rows.shape[1:])
-    out[: rows.shape[0]] = rows
-    return out
 
 
 def _pick(

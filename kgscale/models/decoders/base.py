@@ -101,6 +101,11 @@ class Decoder(nn.Module, ABC):
         return False
 
     @property
+    def by_products(self) -> bool:
+        """Whether ``compare`` takes products of matrices, which many queries at once make cheap."""
+        return self.is_product
+
+    @property
     def is_linear_in_relation(self) -> bool:
         return type(self).pair is not Decoder.pair
 

@@ -51,6 +51,10 @@ class DistanceDecoder(Decoder):
             raise ConfigError(f"decoder.norm is 1 or 2, got {norm}")
         self.norm = norm
 
+    @property
+    def by_products(self) -> bool:
+        return self.norm == 2
+
     @abstractmethod
     def difference(self, query: Tensor, tail: Tensor) -> Tensor:
         """``a - b``; rows are matched, or broadcast."""

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from kgscale.data.audit import Tell, silent
 from kgscale.errors import ConfigError
@@ -77,6 +79,30 @@ class LinkRun(Run):
     def columns(self, found: Sequence[Prediction], *, backwards: bool) -> Columns:
         """Of answers, which are heads if it was asked ``backwards``."""
         return with_probability(table(found, self.store), self.calibration, odds=True)
+
+    def query_vectors(
+        self,
+        *,
+        relation: Sequence[str],
+        head: Sequence[str] | None = None,
+        tail: Sequence[str] | None = None,
+    ) -> NDArray[np.float32]:
+        """What an exported index is searched with for the tails of heads (or heads of tails).
+
+        Example:
+            >>> query = run.query_vectors(head=["Albinism"], relation=["shows"])  # doctest: +SKIP
+            >>> score, row = faiss.read_index("entities.faiss").search(query, 10)  # doctest: +SKIP
+        """
+        given = head if tail is None else tail
+        if given is None or (head is not None and tail is not None) or len(given) != len(relation):
+            raise ConfigError("query_vectors needs as many heads, or tails, as relations")
+        entity = torch.tensor([self.store.find_entity(text) for text in given])
+        direction = torch.tensor([self.store.find_relation(text) for text in relation])
+        direction += self.store.num_relations * (tail is not None)
+        with torch.no_grad():
+            vectors = self.vectors.rows(entity), self.vectors.of(direction)
+            found: NDArray[np.float32] = self.model.decoder.query(*vectors).cpu().numpy()
+        return found
 
     def evaluate(
         self, split: str = "valid", *, ranker: Ranker | None = None, measure_on: int | None = None
@@ -174,6 +200,10 @@ class PathRun(LinkRun):
     def official(self, split: str) -> dict[str, float]:
         """A benchmark's candidates are scored by vectors, which a reasoner has not."""
         return {}
+
+    def query_vectors(self, **asked: Any) -> NDArray[np.float32]:
+        """None: a reasoner has no vector of any entity."""
+        raise ConfigError(f"{self.directory} is a run of path reasoning, which has no vectors")
 
     @cached_property
     def scorer(self) -> PathScorer:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from kgscale.data.audit import Tell, silent
 from kgscale.errors import ConfigError
-from kgscale.inference.recommend import ItemScores, model_scores
+from kgscale.graph.known import KnownFacts
+from kgscale.inference.recommend import ItemScores, TopItems, best_items, model_scores
 from kgscale.models.link import LinkModel
 from kgscale.sampling.interest import Interest
 from kgscale.tasks.calibration import Columns, with_probability
@@ -18,13 +21,15 @@ from kgscale.tasks.explanation import CANDIDATES, Explanation, explain_link, exp
 from kgscale.tasks.items import (
     columns_of,
     interest_of,
-    joined,
     measure_friends,
     measure_items,
-    recommender_of,
 )
 from kgscale.tasks.runs.base import Run, check_k, check_split, told
 from kgscale.tasks.settings import TaskSettings
+from kgscale.types import Ids
+
+USERS: Final = 1 << 13
+"""Users whose lists are made at a time."""
 
 
 class RecommendationRun(Run):
@@ -51,13 +56,17 @@ class RecommendationRun(Run):
             known: those too that a user has.
         """
         check_k(k)
-        recommender = recommender_of(self.store, self.scores, self.interest, self.memory)
-        found = torch.tensor([self._user(user) for user in users])
-        if known:
-            columns = columns_of(found, recommender.best(found, k, known=True), self.store)
-        else:
-            columns = joined(list(recommender.lists(found, k)), self.store)
-        return self._probable(columns)
+        found = torch.tensor([self.find_user(user) for user in users])
+        return self.lists(found, k=k, known=known)
+
+    def lists(self, user: Ids, *, k: int, known: bool = False) -> Columns:
+        """The same of users by their numbers."""
+        return self._probable(columns_of(user, self.best(user, k=k, known=known), self.store))
+
+    def best(self, user: Ids, *, k: int, known: bool = False) -> TopItems:
+        """The best items of each user by its number, with their scores."""
+        decoder, seen = self.model.decoder, KnownFacts(self.store.adjacency(known=True))
+        return best_items(self.vectors, decoder, self.interest, seen, user, k, known=known)
 
     def _probable(self, columns: Columns) -> Columns:
         return with_probability(columns, self.calibration, odds=False)
@@ -65,10 +74,9 @@ class RecommendationRun(Run):
     def recommend_all(self, *, k: int = 10) -> Iterator[Columns]:
         """The same for everybody, some users at a time."""
         check_k(k)
-        recommender = recommender_of(self.store, self.scores, self.interest, self.memory)
         users = torch.arange(self.interest.users.start, self.interest.users.stop)
-        for user, found in recommender.lists(users, k):
-            yield self._probable(columns_of(user, found, self.store))
+        for part in torch.split(users, USERS):
+            yield self.lists(part, k=k)
 
     def predict(self, *, k: int = 10, **asked: Any) -> Columns:
         """Columns of the ``k`` best items of a ``user``; ``known=True`` keeps those it has."""
@@ -83,7 +91,7 @@ class RecommendationRun(Run):
         check_k(k)
         if asked.keys() != {"user", "item"}:
             raise ConfigError(f"explain needs user=… and item=… here, got {told(asked)}")
-        triple = self._user(asked["user"]), self.interest.relation, self._item(asked["item"])
+        triple = self.find_user(asked["user"]), self.interest.relation, self._item(asked["item"])
         score, reasons = explain_link(
             self.embedder,
             self.model.decoder,
@@ -95,7 +103,16 @@ class RecommendationRun(Run):
         )
         return explanation(self.store, triple, score, reasons[:k])
 
-    def _user(self, text: str) -> int:
+    def query_vectors(self, users: Sequence[str]) -> NDArray[np.float32]:
+        """What an exported index of items is searched with for those of users."""
+        entity = torch.tensor([self.find_user(user) for user in users])
+        relation = torch.full_like(entity, self.interest.relation)
+        with torch.no_grad():
+            vectors = self.vectors.rows(entity), self.vectors.of(relation)
+            found: NDArray[np.float32] = self.model.decoder.query(*vectors).cpu().numpy()
+        return found
+
+    def find_user(self, text: str) -> int:
         return self._one_of(self.interest.users, self.spec["recommends"]["users"], text)
 
     def _item(self, text: str) -> int:

@@ -1,6 +1,6 @@
 """What a person sees: tables and sentences for the terminal."""
 
-from kgscale.tasks.show.answers import asked, hardness, questions, reasons
+from kgscale.tasks.show.answers import asked, batch, hardness, questions, reasons
 from kgscale.tasks.show.audits import (
     audit_ingest,
     audit_pairs,
@@ -50,6 +50,7 @@ __all__ = [
     "audit_shape",
     "audit_splits",
     "audit_verdict",
+    "batch",
     "busy",
     "cold_items",
     "console",

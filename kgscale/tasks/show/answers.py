@@ -9,6 +9,7 @@ from rich.table import Table
 
 from kgscale.errors import printable
 from kgscale.metrics import word
+from kgscale.tasks.batch import Batch
 from kgscale.tasks.show.terminal import METRICS, figures, named, plain_table, short
 
 
@@ -64,3 +65,16 @@ def reasons(columns: Mapping[str, Sequence[Any]]) -> Table:
     for rank, reason, loss in zip(columns["rank"], columns["reason"], columns["loss"], strict=True):
         table.add_row(str(rank), short(reason), f"{loss:.3f}")
     return table
+
+
+def batch(found: Batch) -> list[str]:
+    """What became of a file of questions, and where the answers are."""
+    lines = [f"{found.answers:,} answers to {found.questions:,} questions"]
+    if found.left_out:
+        share = found.left_out / (found.left_out + found.answers)
+        lines.append(f"left out as less probable: {found.left_out:,} answers, {share:.1%}")
+    for reason, count in found.rejected.items():
+        first = next((one for one in found.first if one["reason"] == reason), None)
+        where = f", as line {first['line']}: '{short(first['value'])}'" if first else ""
+        lines.append(f"lines without an answer, {reason}: {count:,}{where}")
+    return [*lines, *(f"written: {file}" for file in found.files)]
