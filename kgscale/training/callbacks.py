@@ -177,6 +177,11 @@ class LogMinutes(pl.Callback):
         module.log("minutes", self.watch.seconds / 60)
 
 
+def _epochs(trainer: pl.Trainer) -> int:
+    assert trainer.max_epochs is not None
+    return trainer.max_epochs
+
+
 def _duration(seconds: float) -> str:
     """In the two largest units that matter to who waits."""
     if seconds < 100:
@@ -232,7 +237,7 @@ class ShowProgress(pl.Callback):
                 self.on_train_epoch_start(trainer, module)
             over = trainer.current_epoch + (index + 1) / trainer.num_training_batches
             label = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-            label += self._to_go(over / trainer.max_epochs) if trainer.max_epochs else ""
+            label += self._to_go(over / _epochs(trainer))
             task = self.progress.task_ids[0]
             self.progress.update(task, completed=index + 1, description=label)
 
@@ -250,7 +255,7 @@ class ShowProgress(pl.Callback):
             f"  loss {float(epoch_loss.mean):.4f}"
             + (f"  validation {word(name)} {float(chosen):.4f}" if chosen is not None else "")
             + f"  {passed:.0f} s"
-            + ("" if is_last else self._to_go((trainer.current_epoch + 1) / trainer.max_epochs))
+            + ("" if is_last else self._to_go((trainer.current_epoch + 1) / _epochs(trainer)))
         )
 
     def _to_go(self, over: float) -> str:
