@@ -180,12 +180,17 @@ def predict(settings: Mapping[str, Any]) -> int:
     if asked.queries is not None:
         return _predict_file(run, Path(asked.queries).expanduser(), directory, asked, console)
     if isinstance(run, RecommendationRun) and asked.user == EVERYBODY:
-        pieces = (sure(piece, asked.abstain) for piece in run.recommend_all(k=asked.k))
+        found = run.recommend_all(k=asked.k, known=asked.known)
+        pieces = (sure(piece, asked.abstain) for piece in found)
         write_pieces(directory, pieces)
         show.result(directory / "predictions.parquet", None)
     else:
         columns = run.predict(k=asked.k, **question)
+        there = len(columns["score"]) if asked.abstain else 0
         columns = sure(columns, asked.abstain) if asked.abstain else columns
+        if there and (left_out := there - len(columns["score"])):
+            said = f"{left_out:,} of {there:,} answers are less probable than {asked.abstain:g}"
+            show.sentence(console, said)
         console.print(_shown(run)(columns, "Answers"))
         write_predictions(directory, columns)
         show.result(directory / "predictions.tsv", columns)

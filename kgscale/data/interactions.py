@@ -271,6 +271,11 @@ class _Rows:
         if copies:
             self.audit.note(f"{int(copies):,} repeated interactions count once, the last of them")
         if source.min_rating is not None:
+            if not run("SELECT count(rating) FROM once")[0][0]:
+                raise ConfigError(
+                    f"data.min_rating={source.min_rating:g} needs ratings, and {source.path} has"
+                    " none: name their column with data.rating, or leave it out"
+                )
             below = f"rating < {float(source.min_rating)!r}"
             self._leave_out(below, "rating below data.min_rating")
         order, part, held = self._rule()

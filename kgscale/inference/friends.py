@@ -19,6 +19,8 @@ from kgscale.sampling.interest import Interest
 from kgscale.types import Ids
 
 Pairs = Int64[Tensor, "pair 2"]
+FEWEST: Final = 50
+"""Strangers on the smallest graphs."""
 TRIES: Final = 64
 """Rounds of drawing before a graph is so dense that few pairs are left."""
 
@@ -85,7 +87,8 @@ def _by_entity(entity: Ids, most: int) -> Iterator[slice]:
 def draw_strangers(
     known: Adjacency, interest: Interest, count: int, *, matched: bool, seed: int
 ) -> Pairs:
-    """Distinct pairs that no split joins; fewer, where a graph has hardly any.
+    """Distinct pairs that no split joins; fewer on a small graph, of whose pairs a tenth at most
+    is drawn: of nearly all pairs, those drawn as popular would be the same as any.
 
     Args:
         known: of all splits, both ways.
@@ -97,6 +100,8 @@ def draw_strangers(
     size = interest.items.stop
     joined = one * size + other
     ends = one if matched else torch.arange(interest.users.start, interest.users.stop)
+    users = len(interest.users)
+    count = min(count, max(FEWEST, users * (users - 1) // 20))
     found = torch.empty(0, dtype=torch.int64)
     for _ in range(TRIES):
         if len(found) >= count or not len(ends):

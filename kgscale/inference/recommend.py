@@ -178,6 +178,16 @@ def best_items(
     return TopItems(found.score[place], (found.item + interest.items.start)[place])
 
 
+def are_known(
+    seen: KnownFacts, interest: Interest, user: Ids, item: Int64[Tensor, "user place"]
+) -> Bool[Tensor, "user place"]:
+    """Which of some items each user has."""
+    row, own = _pairs(seen, user, interest)
+    base = interest.items.stop
+    code = torch.arange(len(user))[:, None] * base + item
+    return torch.isin(code, row * base + own)
+
+
 def popular_items(graph: Adjacency, interest: Interest) -> ItemScores:
     """The same for everybody: how many users an item has."""
     count = torch.bincount(

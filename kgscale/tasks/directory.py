@@ -130,8 +130,8 @@ def write_predictions(
 
 def write_pieces(
     directory: Path, pieces: Iterable[Mapping[str, Sequence[Any]]], *, name: str = "predictions"
-) -> None:
-    """The same from pieces with the same columns, at least one."""
+) -> int:
+    """The same from pieces with the same columns, at least one; returns how many rows there are."""
     pieces = iter(pieces)
     first = next(pieces)
     schema = schema_of(first)
@@ -145,9 +145,13 @@ def write_pieces(
     ):
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(first)
+        rows = 0
         for columns in itertools.chain([first], pieces):
             writer.writerows(zip(*columns.values(), strict=True))
-            parquet.write_table(pa.table(dict(columns), schema=schema))
+            part = pa.table(dict(columns), schema=schema)
+            parquet.write_table(part)
+            rows += len(part)
+    return rows
 
 
 def read_predictions(directory: Path, count: int, *, name: str = "predictions") -> Columns:

@@ -161,8 +161,14 @@ def joined(lists: Sequence[tuple[Ids, TopItems]], store: GraphStore) -> Columns:
     return {name: [value for part in parts for value in part[name]] for name in parts[0]}
 
 
-def columns_of(user: Ids, found: TopItems, store: GraphStore) -> Columns:
-    """Of lists: a row for each place that has an item."""
+def columns_of(
+    user: Ids, found: TopItems, store: GraphStore, known: Tensor | None = None
+) -> Columns:
+    """Of lists: a row for each place that has an item.
+
+    Args:
+        known: which items the users have; without it none.
+    """
     row, place = found.score.isfinite().nonzero(as_tuple=True)
     item, whose = found.item[row, place].tolist(), user[row].tolist()
     return {
@@ -170,6 +176,7 @@ def columns_of(user: Ids, found: TopItems, store: GraphStore) -> Columns:
         "user": store.entity_keys(whose),
         "item": store.entity_keys(item),
         "score": found.score[row, place].tolist(),
+        "known": [False] * len(row) if known is None else known[row, place].tolist(),
         "user_name": store.entity_names(whose),
         "item_name": store.entity_names(item),
     }

@@ -98,7 +98,10 @@ class NodeTraining(Training):
         least = self.settings.predictions.abstain
         with show.busy(self.console, "labelling"):
             pieces = (sure(piece, least) for piece in self.labeller.every_answer())
-            write_pieces(self.directory, pieces)
+            self.answered = write_pieces(self.directory, pieces)
+
+    answered: int = 0
+    """Entities whose labels were written."""
 
     def listed(self, split: str) -> Listed:
         return self.labeller.listed(split)
@@ -121,9 +124,9 @@ class NodeTraining(Training):
             whom = "test entities" if any(found["given"]) else "entities without a label"
             self.console.print(show.labels(found, f"Surest answers for {whom}"))
             file = self.directory / "predictions.tsv"
-            show.sentence(
-                self.console, f"labels of {len(self.labeller.entities):,} entities: {file}"
-            )
+            show.sentence(self.console, f"labels of {self.answered:,} entities: {file}")
+            for line in show.kinds(self.store, len(self.labeller.entities), "label"):
+                show.sentence(self.console, line)
 
 
 def check_labels(store: GraphStore, task: str) -> None:

@@ -107,7 +107,10 @@ class NumberTraining(Training):
         widest = self.settings.predictions.widest
         with show.busy(self.console, "estimating"):
             pieces = (narrow(piece, widest) for piece in self.estimator.every_answer())
-            write_pieces(self.directory, pieces)
+            self.answered = write_pieces(self.directory, pieces)
+
+    answered: int = 0
+    """Entities whose numbers were written."""
 
     def tell(self, results: Mapping[str, Any]) -> None:
         self.console.print(show.number_outcome(results))
@@ -119,6 +122,7 @@ class NumberTraining(Training):
             self.console.print(show.numbers(found, f"Surest estimates for {whom}"))
             show.sentence(
                 self.console,
-                f"numbers of {len(self.estimator.entities):,} entities:"
-                f" {self.directory / 'predictions.tsv'}",
+                f"numbers of {self.answered:,} entities: {self.directory / 'predictions.tsv'}",
             )
+            for line in show.kinds(self.store, len(self.estimator.entities), "number"):
+                show.sentence(self.console, line)

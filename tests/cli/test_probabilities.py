@@ -71,7 +71,8 @@ def test_what_is_less_probable_is_left_out(command: Command, trained: Path, tmp_
     command(*own, f"output={tmp_path / 'all'}")
     everything = rows(tmp_path / "all" / "predictions.tsv")
     least = sorted(float(row["probability"]) for row in everything)[len(everything) // 2]
-    code, _, _ = command(*own, f"abstain={least}", f"output={tmp_path / 'some'}")
+    code, out, _ = command(*own, f"abstain={least}", f"output={tmp_path / 'some'}")
+    assert f"answers are less probable than {least:g}" in out
     assert code == 0
     kept = [row for row in everything if float(row["probability"]) >= least]
     assert rows(tmp_path / "some" / "predictions.tsv") == kept

@@ -106,7 +106,21 @@ def test_nobody_gets_what_they_have(command: Command, given: list[str], tmp_path
     listed = {(ids[u], ids[i]) for u, i in zip(new["user"], new["item"], strict=True)}
     assert listed
     assert not listed & pairs
-    assert len(run.recommend(["3"], k=ITEMS, known=True)["item"]) == ITEMS
+    everything = run.recommend(["3"], k=ITEMS, known=True)
+    assert len(everything["item"]) == ITEMS
+    ids = run.store.entity_ids([*everything["user"], *everything["item"]])
+    marks = zip(everything["user"], everything["item"], everything["known"], strict=True)
+    assert all(((ids[user], ids[item]) in pairs) == known for user, item, known in marks)
+    # What somebody has is no prediction.
+    said = zip(everything["probability"], everything["known"], strict=True)
+    assert all((probability is None) == known for probability, known in said)
+    code, out, _ = command("predict", f"run={run.directory}", "user=3", f"k={ITEMS}", "known=true")
+    assert code == 0
+    assert "known" in out
+    code, _, _ = command("predict", f"run={run.directory}", "user=*", f"k={ITEMS}", "known=true")
+    table = pq.read_table(run.directory / "answers" / "predictions.parquet")
+    assert len(table) == USERS * ITEMS
+    assert sum(table["known"].to_pylist()) == len(pairs)
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,7 @@ def test_the_same_files_are_the_same_data(tmp_path: Path) -> None:
         ({"links": "x.tsv"}, ConfigError, r"data\.links says what"),
         ({"facts": {"path": "x.tsv", "kind": 1}}, ConfigError, r"no setting data\.facts\.kind"),
         ({"min_rating": 9}, DataError, "nothing to train on"),
+        ({"min_rating": 4, "columns": [0, 1]}, ConfigError, "min_rating=4 needs ratings"),
     ],
 )
 def test_wrong_settings(

@@ -70,10 +70,9 @@ def test_strangers_are_distinct_and_strange(matched: bool) -> None:
     assert not {*pairs} & PAIRS
     again = draw_strangers(GRAPH, INTEREST, 40, matched=matched, seed=3)
     assert torch.equal(found, again)
-    # No more than there are.
-    possible = len(PEOPLE) * (len(PEOPLE) - 1) // 2 - len(PAIRS)
-    many = draw_strangers(GRAPH, INTEREST, 10**4, matched=False, seed=0)
-    assert len(many) == possible
+    # A tenth of all pairs at most: of nearly all, the popular would be as frequent as any.
+    many = draw_strangers(GRAPH, INTEREST, 10**4, matched=matched, seed=0)
+    assert len(many) == max(50, len(PEOPLE) * (len(PEOPLE) - 1) // 20)
 
 
 def test_matched_strangers_are_as_popular() -> None:

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -79,13 +80,17 @@ def _items(run: RecommendationRun, part: Part, k: int, known: bool) -> pa.Table:
     found, store = run.best(user, k=k, known=known), run.store
     row, place = found.score.isfinite().nonzero(as_tuple=True)
     item, whose, score = found.item[row, place], user[row], found.score[row, place]
+    has = run.has(user, found.item)[row, place].numpy() if known else np.zeros(len(row), bool)
+    probability = _probability(score, run.calibration, odds=False)
     columns = {
         "line": part["line"][row.numpy()],
         "rank": (place + 1).numpy(),
         "user": store.entity_column(whose, names=False),
         "item": store.entity_column(item, names=False),
         "score": score.double().numpy(),
-        "probability": _probability(score, run.calibration, odds=False),
+        "known": has,
+        # What a user has already is no prediction.
+        "probability": pc.if_else(pa.array(has), None, probability),
         "user_name": store.entity_column(whose, names=True),
         "item_name": store.entity_column(item, names=True),
     }

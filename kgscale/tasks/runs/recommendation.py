@@ -8,12 +8,20 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Int64
 from numpy.typing import NDArray
+from torch import Tensor
 
 from kgscale.data.audit import Tell, silent
 from kgscale.errors import ConfigError
 from kgscale.graph.known import KnownFacts
-from kgscale.inference.recommend import ItemScores, TopItems, best_items, model_scores
+from kgscale.inference.recommend import (
+    ItemScores,
+    TopItems,
+    are_known,
+    best_items,
+    model_scores,
+)
 from kgscale.models.link import LinkModel
 from kgscale.sampling.interest import Interest
 from kgscale.tasks.calibration import Columns, with_probability
@@ -61,7 +69,13 @@ class RecommendationRun(Run):
 
     def lists(self, user: Ids, *, k: int, known: bool = False) -> Columns:
         """The same of users by their numbers."""
-        return self._probable(columns_of(user, self.best(user, k=k, known=known), self.store))
+        best = self.best(user, k=k, known=known)
+        has = self.has(user, best.item) if known else None
+        return self._probable(columns_of(user, best, self.store, has))
+
+    def has(self, user: Ids, item: Int64[Tensor, "user place"]) -> Bool[Tensor, "user place"]:
+        """Which of some items each user has already."""
+        return are_known(KnownFacts(self.store.adjacency(known=True)), self.interest, user, item)
 
     def best(self, user: Ids, *, k: int, known: bool = False) -> TopItems:
         """The best items of each user by its number, with their scores."""
@@ -69,14 +83,17 @@ class RecommendationRun(Run):
         return best_items(self.vectors, decoder, self.interest, seen, user, k, known=known)
 
     def _probable(self, columns: Columns) -> Columns:
-        return with_probability(columns, self.calibration, odds=False)
+        """What a user has already is no prediction, and has no probability."""
+        found = with_probability(columns, self.calibration, odds=False)
+        both = zip(found["probability"], found["known"], strict=True)
+        return {**found, "probability": [None if known else p for p, known in both]}
 
-    def recommend_all(self, *, k: int = 10) -> Iterator[Columns]:
+    def recommend_all(self, *, k: int = 10, known: bool = False) -> Iterator[Columns]:
         """The same for everybody, some users at a time."""
         check_k(k)
         users = torch.arange(self.interest.users.start, self.interest.users.stop)
         for part in torch.split(users, USERS):
-            yield self.lists(part, k=k)
+            yield self.lists(part, k=k, known=known)
 
     def predict(self, *, k: int = 10, **asked: Any) -> Columns:
         """Columns of the ``k`` best items of a ``user``; ``known=True`` keeps those it has."""

@@ -30,6 +30,7 @@ from kgscale.tasks.show.lists import (
     pairs_outcome,
 )
 from kgscale.tasks.show.nodes import (
+    kinds,
     labels,
     node_evaluation,
     node_evaluation_content,
@@ -76,6 +77,7 @@ __all__ = [
     "items_evaluation",
     "items_evaluation_content",
     "items_outcome",
+    "kinds",
     "labels",
     "node_evaluation",
     "node_evaluation_content",

@@ -102,10 +102,11 @@ def items(columns: Mapping[str, Sequence[Any]], title: str) -> Table:
     table.add_column("item", overflow="fold")
     kind = likely(columns)
     table.add_column(kind, justify="right", overflow="fold")
-    before = None
+    before, known = None, columns.get("known")
     for row, user in enumerate(columns["user"]):
         shown = named(columns, "user", row) if user != before else ""
         before = user
-        rank, score = str(columns["rank"][row]), f"{columns[kind][row]:.3f}"
-        table.add_row(shown, rank, named(columns, "item", row), score)
+        rank, score = str(columns["rank"][row]), columns[kind][row]
+        said = "known" if known and known[row] else "" if score is None else f"{score:.3f}"
+        table.add_row(shown, rank, named(columns, "item", row), said)
     return table

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from rich.table import Table
 
+from kgscale.data.splits import SPLITS
+from kgscale.graph.store import GraphStore
 from kgscale.metrics import word
 from kgscale.tasks.show.terminal import figures, likely, named, plain_table, short
 
 _NODE_METRICS = ("accuracy", "micro_f1", "macro_f1", "average_precision", "rocauc")
 _NUMBER_METRICS: Final = ("mae", "rmse", "r2", "covered", "width")
+
+
+def kinds(store: GraphStore, asked: int, what: str) -> Iterator[str]:
+    """A note where entities may be of several kinds, and nothing tells these apart."""
+    labels = store.labels()
+    labelled = 0 if labels is None else int((labels.split < len(SPLITS)).sum())
+    if len(store.types) == 1 and labelled < asked:
+        yield (
+            f"note: {asked - labelled:,} entities without a {what} are answered for, whatever they"
+            " are; where only some can have one, say which with data.types"
+        )
 
 
 def node_outcome(results: Mapping[str, Any]) -> Table:
