@@ -151,6 +151,7 @@ def leaderboard(settings: Mapping[str, Any]) -> int:
         show.sentence(console, f"note: {note}")
     write_json(directory / "leaderboard.json", found)
     show.sentence(console, f"written: {directory / 'leaderboard.json'}")
+    show.result(directory / "leaderboard.json", found)
     if found["dataset"] in LSC:
         best = best_run(runs)
         if len(runs) > 1:
@@ -181,11 +182,13 @@ def predict(settings: Mapping[str, Any]) -> int:
     if isinstance(run, RecommendationRun) and asked.user == EVERYBODY:
         pieces = (sure(piece, asked.abstain) for piece in run.recommend_all(k=asked.k))
         write_pieces(directory, pieces)
+        show.result(directory / "predictions.parquet", None)
     else:
         columns = run.predict(k=asked.k, **question)
         columns = sure(columns, asked.abstain) if asked.abstain else columns
         console.print(_shown(run)(columns, "Answers"))
         write_predictions(directory, columns)
+        show.result(directory / "predictions.tsv", columns)
     show.sentence(console, f"written: {directory / 'predictions.tsv'}")
     return 0
 
@@ -208,6 +211,8 @@ def _predict_file(
         )
     for line in show.batch(found):
         show.sentence(console, line)
+    told = {"answers": found.answers, "questions": found.questions, "rejected": found.rejected}
+    show.result(found.files[0], told)
     return 0
 
 
@@ -256,6 +261,7 @@ def evaluate(settings: Mapping[str, Any]) -> int:
     file = run.directory / f"evaluation-{asked.split}.json"
     write_json(file, content)
     show.sentence(console, f"written: {file}")
+    show.result(file, content)
     return 0
 
 
@@ -272,6 +278,7 @@ def _evaluate_questions(run: Run, asked: EvaluateSettings, console: Console) -> 
     file = run.directory / f"questions-{asked.split}.json"
     write_json(file, content)
     show.sentence(console, f"written: {file}")
+    show.result(file, content)
     return 0
 
 

@@ -53,4 +53,5 @@ def ask(settings: Mapping[str, Any]) -> int:
         show.sentence(console, f"{known:,} {are} from known facts alone: known=true lists them too")
     write_predictions(directory, columns, name="answers")
     show.sentence(console, f"written: {directory / 'answers.tsv'}")
+    show.result(directory / "answers.tsv", columns)
     return 0

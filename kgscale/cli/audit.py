@@ -45,6 +45,7 @@ def audit_data(settings: Mapping[str, Any]) -> int:
         draw_relations(told, directory / "relations.png")
         for name in ("audit.json", "degrees.png", "relations.png"):
             show.sentence(console, f"written: {directory / name}")
+        show.result(directory, told)
     return 0
 
 

@@ -42,7 +42,10 @@ def help_text(commands: dict[str, str]) -> str:
         "",
         "resume=latest or resume=DIR goes on with a run that was cut short, at that very step",
         "flags: -m (one run per combination of comma-separated values), --cfg job, --help,"
-        " --version",
+        " --version,",
+        "  --quiet (nothing but the path of what came of it), --json (that, and all it holds, on a"
+        " line),",
+        "  --completion bash|zsh|fish (to be read by the shell)",
         "exit codes: 0 done, 2 a setting, 3 data, 4 out of resources, 129/130/143 interrupted",
     ]
     return "\n".join(lines)

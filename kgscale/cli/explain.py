@@ -83,4 +83,5 @@ def explain(settings: Mapping[str, Any]) -> int:
     draw(found, directory / "explanation.png")
     for kind in ("tsv", "png"):
         show.sentence(console, f"written: {directory / f'explanation.{kind}'}")
+    show.result(directory / "explanation.tsv", found.columns())
     return 0

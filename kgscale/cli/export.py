@@ -38,4 +38,5 @@ def export_run(settings: Mapping[str, Any]) -> int:
         files = export(run, directory, kinds=asked.kinds, tell=tell)
     for file in files:
         show.sentence(console, f"written: {file} ({show.size(file.stat().st_size)})")
+    show.result(directory, [file.name for file in files])
     return 0

@@ -55,8 +55,12 @@ def ingest(settings: Mapping[str, Any]) -> int:
             show.sentence(console, line)
         console.print(show.content(store))
         show.sentence(console, f"store: {store.path}")
-        if run is not None:
-            _continue(run, store, asked, console)
+        told = {"store": str(store.path), "fingerprint": store.fingerprint}
+        if run is None:
+            show.result(store.path, told)
+        else:
+            directory = _continue(run, store, asked, console)
+            show.result(directory, {**told, "run": str(directory)})
     return 0
 
 
@@ -87,8 +91,8 @@ def _stored(source: Source, kept: StoreSettings, number: int, console: Console) 
         )
 
 
-def _continue(run: Run, store: GraphStore, asked: IngestSettings, console: Console) -> None:
-    """Write the run on the version."""
+def _continue(run: Run, store: GraphStore, asked: IngestSettings, console: Console) -> Path:
+    """Write the run on the version; returns its directory."""
     directory = make_directory(Path(asked.root).expanduser(), "continued")
     try:
         with show.busy(console, "describing what is new") as tell:
@@ -98,3 +102,4 @@ def _continue(run: Run, store: GraphStore, asked: IngestSettings, console: Conso
         raise
     show.sentence(console, f"{new:,} entities are new to the model, which was not trained again")
     show.sentence(console, f"run directory: {directory}")
+    return directory

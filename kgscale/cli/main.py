@@ -10,11 +10,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kgscale.cli.conf import help_text
 from kgscale.errors import ConfigError, Interrupted, KgscaleError, is_name, out_of_memory, printable
 from kgscale.signals import asking_to_end, took_the_terminal
+
+if TYPE_CHECKING:
+    from kgscale.tasks.show import Output
 
 COMMANDS: Final = {
     "train": "train a model and write a run directory (the default command)",
@@ -135,13 +138,33 @@ def _main(arguments: list[str]) -> int:
     command = "train"
     if arguments and "=" not in arguments[0] and not arguments[0].startswith(("-", "~")):
         command = arguments.pop(0)
+    reader = _reader(arguments)
     if command not in COMMANDS:
         near = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigError(f"there is no command {command!r}{hint} ({', '.join(COMMANDS)})")
+    if reader == "people":
+        return _run(command, arguments)
+    if command == "doctor":
+        raise ConfigError("doctor tells people: leave out --quiet and --json")
+    from kgscale.tasks import show
+
+    with show.output(reader):
+        return _run(command, arguments)
+
+
+def _run(command: str, arguments: list[str]) -> int:
     if command == "train":
         return _train(arguments)
     return _study(command, arguments) if command in STUDIES else _other(command, arguments)
+
+
+def _reader(arguments: list[str]) -> Output:
+    """Who is to read standard output; the flag is taken off."""
+    quiet, as_json = _take(arguments, "--quiet"), _take(arguments, "--json")
+    if quiet and as_json:
+        raise ConfigError("--quiet and --json are two ways to write for scripts: leave one out")
+    return "quiet" if quiet else "json" if as_json else "people"
 
 
 def _completed(flag: str, text: str = "") -> str:
@@ -173,7 +196,7 @@ def _other(command: str, arguments: list[str]) -> int:
     if show:
         print(compose.as_yaml(settings), end="")
         return 0
-    return _RUN[command](settings)
+    return _OTHERS[command](settings)
 
 
 def _train(arguments: list[str]) -> int:
@@ -235,6 +258,7 @@ def _train_one(settings: dict[str, Any], told: str = "", directory: Path | None 
     """
     from kgscale.cli import compose, resume
     from kgscale.tasks import show
+    from kgscale.tasks.directory import read_results
     from kgscale.tasks.start import train
 
     config = told + compose.as_yaml(settings)
@@ -242,6 +266,7 @@ def _train_one(settings: dict[str, Any], told: str = "", directory: Path | None 
     if code:
         words = shlex.join(["python", "-m", "kgscale", f"{resume.KEY}{run}"])
         _complain(f"interrupted; go on at that very step by: {words}")
+    show.result(run, read_results(run))
     return code
 
 
@@ -316,7 +341,7 @@ def _take(arguments: list[str], *flag: str) -> bool:
     return True
 
 
-_RUN: Final[dict[str, Callable[[dict[str, Any]], int]]] = {
+_OTHERS: Final[dict[str, Callable[[dict[str, Any]], int]]] = {
     "ask": _ask,
     "audit": _audit,
     "evaluate": _evaluate,

@@ -9,7 +9,7 @@ from typing import Any
 from kgscale.cli.answer import opened
 from kgscale.errors import ConfigError, DataError
 from kgscale.tasks import show
-from kgscale.tasks.directory import check_writable
+from kgscale.tasks.directory import check_writable, read_results
 from kgscale.tasks.report import REPORT, write_report
 from kgscale.tasks.schema import from_settings, mebibytes
 
@@ -34,6 +34,11 @@ def report(settings: Mapping[str, Any]) -> int:
     """
     asked = from_settings("", ReportSettings, settings)
     run, console = opened(asked.run, asked.memory), show.console()
+    if went_on := read_results(run.directory).get("continues"):
+        raise ConfigError(
+            f"{run.directory} was not trained and nothing is measured there: it goes on from"
+            f" {went_on.get('run')!r}, which has a report"
+        )
     model = run.directory / "model"
     if model.is_symlink():
         raise ConfigError(f"{model} is a link, and a card is written there: copy what it leads to")
@@ -48,4 +53,5 @@ def report(settings: Mapping[str, Any]) -> int:
         ) from error
     for file in (run.directory / REPORT, model / "README.md"):
         show.sentence(console, f"written: {file}")
+    show.result(run.directory / REPORT, None)
     return 0

@@ -54,6 +54,7 @@ def compare(arguments: Sequence[str]) -> int:
             raise failures[0]
         draw(outcomes, directory / "comparison.png")
         show.sentence(console, f"written: {directory / 'comparison.png'}")
+        show.result(file, rows)
     codes = [error.exit_code for error in failures if not isinstance(error, ResourceError)]
     return codes[0] if codes else 0
 
@@ -109,6 +110,7 @@ def _search(search: Search, arguments: Sequence[str], trials: int) -> int:
     words = ["python", "-m", "kgscale", *plain, *overrides(best.chosen)]
     show.sentence(console, f"trial {best.number} is the best so far, to be trained again by:")
     console.print(shlex.join(words), soft_wrap=True, highlight=False, markup=False)
+    show.result(directory / "trials.csv", {"best": best.number, "command": words})
     return 0
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kgscale.data.audit import Audit
+from kgscale.data.features import FeatureFile
 from kgscale.data.matrices import DenseMatrix, Matrix
 from kgscale.data.source import (
     DEFAULT_TYPE,
@@ -87,6 +88,13 @@ class Appended:
                 f"data.undirected is {str(found.undirected).lower()}, and"
                 f" {str(self.old.undirected).lower()} of {self.old.path}: set it alike"
             )
+        for file in found.features:
+            if not isinstance(file, FeatureFile) or file.scaled:
+                raise ConfigError(
+                    f"data.features: {file.path} is scaled by the entities that are described in"
+                    " it, and a store keeps its numbers as they are: give rows of numbers like"
+                    " those in it, or leave out what describes newcomers"
+                )
         return replace(
             found,
             earlier=_batches(self.old.path / "entities.parquet", "key"),

@@ -93,10 +93,19 @@ def _check(run: Run, store: GraphStore, relation: Sequence[int]) -> None:
                 f" {', '.join(map(repr, seen))}): give them one of these with data.types, or train"
                 " again"
             )
+    before, after = (
+        {one.types[at].name: rows.shape[1] for at, rows in one.features().items()}
+        for one in (run.store, store)
+    )
+    for name in sorted(before.items() ^ after.items()):
+        raise DataError(
+            f"{store.path}: the type {name[0]!r} had {before.get(name[0], 0):,} features"
+            f" when the model was trained, and {after.get(name[0], 0):,} now: train again"
+        )
     if isinstance(run, NodeRun) and not isinstance(run, NumberRun):
-        before, after = (one.labels() for one in (run.store, store))
-        assert before is not None
-        if after is None or after.names != before.names:
+        known, now = (one.labels() for one in (run.store, store))
+        assert known is not None
+        if now is None or now.names != known.names:
             raise DataError(f"{store.path}: there are labels that came after training: train again")
     if run.spec.get("inputs", {}).get("learned") == "anchors":
         raise ConfigError(

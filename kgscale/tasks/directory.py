@@ -164,7 +164,8 @@ def read_predictions(directory: Path, count: int, *, name: str = "predictions") 
             first = next(table.iter_batches(batch_size=count), None)
             columns = table.schema_arrow.names
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{file} can't be read ({error}): train again") from error
+        words = str(error).partition("\n")[0]
+        raise DataError(f"{file} can't be read ({words}): train again") from error
     return {column: [] if first is None else first[column].to_pylist() for column in columns}
 
 

@@ -177,15 +177,35 @@ class LogMinutes(pl.Callback):
         module.log("minutes", self.watch.seconds / 60)
 
 
+def _epochs(trainer: pl.Trainer) -> int:
+    assert trainer.max_epochs is not None
+    return trainer.max_epochs
+
+
+def _duration(seconds: float) -> str:
+    """In the two largest units that matter to who waits."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
 LINE_EVERY = 1.0
 """Seconds between lines about epochs, where those are shorter."""
 
 
 class ShowProgress(pl.Callback):
-    """A bar where there is a terminal, and a line per epoch everywhere, one a second at most."""
+    """A bar where there is a terminal, and a line per epoch everywhere, one a second at most.
 
-    def __init__(self, console: Console, watch: Stopwatch) -> None:
-        self.console, self.watch = console, watch
+    Args:
+        watch: the time that a person waits.
+        limit: seconds of training by the watch of the limit, if there is one.
+    """
+
+    def __init__(
+        self, console: Console, watch: Stopwatch, limit: tuple[float, Stopwatch] | None = None
+    ) -> None:
+        self.console, self.watch, self.limit = console, watch, limit
         self.progress: Progress | None = None
         self._last = -math.inf
 
@@ -215,7 +235,11 @@ class ShowProgress(pl.Callback):
         if self.progress:
             if not self.progress.task_ids:  # the epoch was begun by another process
                 self.on_train_epoch_start(trainer, module)
-            self.progress.update(self.progress.task_ids[0], completed=index + 1)
+            over = trainer.current_epoch + (index + 1) / trainer.num_training_batches
+            label = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+            label += self._to_go(over / _epochs(trainer))
+            task = self.progress.task_ids[0]
+            self.progress.update(task, completed=index + 1, description=label)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         passed, is_last = self.watch.seconds, trainer.current_epoch + 1 == trainer.max_epochs
@@ -231,7 +255,18 @@ class ShowProgress(pl.Callback):
             f"  loss {float(epoch_loss.mean):.4f}"
             + (f"  validation {word(name)} {float(chosen):.4f}" if chosen is not None else "")
             + f"  {passed:.0f} s"
+            + ("" if is_last else self._to_go((trainer.current_epoch + 1) / _epochs(trainer)))
         )
+
+    def _to_go(self, over: float) -> str:
+        """In words, for how long it may go on, given the share of its epochs that is over."""
+        passed = self.watch.seconds
+        left = passed / over - passed
+        if self.limit is not None:
+            seconds, watch = self.limit
+            pace = passed / max(watch.seconds, 1e-9)
+            left = min(left, pace * max(0.0, seconds - watch.seconds))
+        return f", at most {_duration(left)} to go"
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._close()

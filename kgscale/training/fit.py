@@ -170,7 +170,8 @@ def fit(
     )
     stop = StopOnSignal()
     with _quiet(), torch.random.fork_rng(), stop.listening():
-        others = [ShowProgress(console, watches["wall"]), SeedSteps(seed), keep, stop]
+        limit = None if settings.max_seconds is None else (settings.max_seconds, watches["own"])
+        others = [ShowProgress(console, watches["wall"], limit), SeedSteps(seed), keep, stop]
         trainer = _trainer(directory, settings, module, watches["own"], files, saved, others)
         if saved is not None and position is not None:
             saved.check_callbacks({one.state_key: one for one in _stateful(trainer)})

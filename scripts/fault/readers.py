@@ -23,7 +23,8 @@ from kgscale.cli.resume import resumed
 from kgscale.cli.study import continued
 from kgscale.data import hpo
 from kgscale.data.audit import Audit
-from kgscale.data.features import FeatureFile
+from kgscale.data.described import Described
+from kgscale.data.feature_files import feature_files
 from kgscale.data.interactions import Interactions
 from kgscale.data.labels import LabelFile
 from kgscale.data.node_labels import NodeLabelFiles
@@ -31,15 +32,16 @@ from kgscale.data.ogb.download import Download
 from kgscale.data.ogb.numbers import all_integers, map_floats, read_rows, read_texts
 from kgscale.data.ogb.torch_file import read_torch_file
 from kgscale.data.papers import Papers
+from kgscale.data.query_file import QueryFile
 from kgscale.data.question_file import read_questions
 from kgscale.data.rdf import RdfFiles
 from kgscale.data.source import Facts
 from kgscale.data.triples import TripleFiles
 from kgscale.durable import MANIFEST, read_manifest, write_manifest
 from kgscale.inference.queries.language import parse
-from kgscale.models.registry import load_model
+from kgscale.models.registry import CARD, load_model
 from kgscale.tasks.calibration import read_calibration
-from kgscale.tasks.directory import read_results
+from kgscale.tasks.directory import read_predictions, read_results
 from kgscale.training.checkpoints import load_state
 from kgscale.training.logs import earlier
 from kgscale.training.resume import Saved, newest
@@ -103,9 +105,9 @@ def read_node_labels(path: Path) -> int:
     return counted(audit)
 
 
-def read_features(path: Path) -> None:
+def read_features(path: Path, **settings: Any) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        (file,) = FeatureFile.of(path)
+        (file,) = feature_files({"path": path, **settings})
         rows = 0
 
         def add(keys: pa.Array) -> None:
@@ -114,7 +116,10 @@ def read_features(path: Path) -> None:
 
         matrix = file.open(Path(scratch) / "scratch", add)
         assert rows == len(matrix)
-        if rows:
+        if isinstance(matrix, Described):
+            fitted = matrix.fit(np.arange(rows), np.arange(rows))
+            fitted.take(np.arange(min(rows, 64)))
+        elif rows:
             matrix.take(np.arange(min(rows, 64)))
             matrix.take(np.array([rows - 1]))
 
@@ -194,6 +199,7 @@ def resealed(place: str, load: Callable[[Path], Any]) -> Callable[[Path], Any]:
         told = read_manifest(whole)
         if path.name != MANIFEST:
             (copy / MANIFEST).unlink()
+            (copy / CARD).unlink(missing_ok=True)  # which no manifest has
             write_manifest(copy, {"kind": told["kind"], "schema": told["schema"]})
         load(copy)
 
@@ -282,6 +288,8 @@ XML = b"""<?xml version="1.0"?>
 NUMBERS = np.arange(12, dtype=np.float32).reshape(4, 3)
 SPLIT = {"head": np.arange(5), "head_type": ["a", "b"], "edge": torch.arange(6).reshape(3, 2)}
 FEATURES = {"key": ["a", "b"], "x": [0.5, 1.0], "y": [1, 2]}
+ABOUT = {"key": ["a", "b"], "age": [0.5, None], "town": ["x", "y"], "words": ["a b", "c"]}
+COLUMNS = {"key": "key", "numbers": ["age"], "categories": ["town"], "text": ["words"], "dim": 16}
 LABELS = b"a\tc\ttrain\nb\td\tvalid\ne\tc\ttest\n"
 KEYS = b"a\tname of a\nb\tname of b\n"
 SPARSE = scipy.sparse.csr_matrix(NUMBERS)
@@ -312,6 +320,16 @@ def _texts() -> Iterator[Reader]:
 def _numbers() -> Iterator[Reader]:
     yield Reader("f.tsv", lambda: b"a\t1\t2\nb\t0.5\t-3e2\n", read_features)
     yield Reader("f.parquet", lambda: parquet(FEATURES), read_features)
+    named = b"key\tage\ttown\twords\na\t0.5\tx\ta b\nb\t\ty\tc\n"
+    described = partial(read_features, **COLUMNS)
+    yield Reader("about.tsv", lambda: named, described)
+    yield Reader("about.parquet", lambda: parquet(ABOUT), described)
+    literals = b"a\tage\t5\na\tage\t7e1\nb\tnote\tsome words\n"
+    yield Reader(
+        "literals.tsv",
+        lambda: literals,
+        partial(read_features, kind="literals", text=["note"], dim=16),
+    )
     writers = {
         "f.npy": lambda file: np.save(file, NUMBERS),
         "f.npz": lambda file: np.savez(file, x=NUMBERS),
@@ -346,6 +364,16 @@ def _tables_of_runs() -> Iterator[Reader]:
     for name, content in PAPERS.items():
         yield Reader(name, lambda content=content: content, read_papers)
     asked = b'{"question": "?x : r(a, ?x)", "easy": ["b"], "hard": ["c"]}\n'
+    lines = b"head\trelation\ttail\na\tr\t\n\tr\tb\n"
+    yield Reader("many.tsv", lambda: lines, read_query_file)
+    many = {"head": ["a", None], "relation": ["r", "r"], "tail": [None, "b"]}
+    yield Reader("many.parquet", lambda: parquet(many), read_query_file)
+    answers = {"head": ["a"], "tail": ["b"], "score": [0.5]}
+    yield Reader(
+        "predictions.parquet",
+        lambda: parquet(answers),
+        lambda path: read_predictions(path.parent, 10),
+    )
     yield Reader("questions.jsonl", lambda: asked, read_question_file)
     columns = {"question": ["?x : r(a, ?x)"], "easy": [["b"]], "hard": [["c"]]}
     yield Reader("questions.parquet", lambda: parquet(columns), read_question_file)
@@ -395,6 +423,11 @@ def read_papers(path: Path) -> None:
         reading = source.read(Audit(), Path(scratch))
         list(reading.facts)
         list(reading.entities)
+
+
+def read_query_file(path: Path) -> None:
+    for rows in QueryFile(path, needed=("relation",), either=("head", "tail")).rows(Audit()):
+        assert {len(column) for column in rows.columns.values()} == {len(rows.line)}
 
 
 def read_question_file(path: Path) -> None:

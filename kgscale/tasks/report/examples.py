@@ -20,8 +20,8 @@ REASONS: Final = 3
 """Of a prediction."""
 CANDIDATES: Final = 4
 """Paths that are looked at, and as many facts."""
-SECONDS: Final = 2.0
-"""After which no more is explained."""
+SECONDS: Final = 10.0
+"""Of processor time, after which no more is explained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +43,12 @@ def examples(run: Run, *, seconds: float = SECONDS) -> Examples:
 
     Without a lack of time, they are the same whenever they are looked for.
     """
-    columns, end = run.examples(SHOWN), time.monotonic() + seconds
+    columns, end = run.examples(SHOWN), time.process_time() + seconds
     rows = range(min(EXPLAINED, len(next(iter(columns.values()), []))))
     found: list[Explanation] = []
 
     def tell(_: str) -> None:
-        if time.monotonic() > end:
+        if time.process_time() > end:
             raise _LateError
 
     try:
@@ -57,7 +57,7 @@ def examples(run: Run, *, seconds: float = SECONDS) -> Examples:
             asked = {name: columns[name][row] for name in run.predicted}
             found.append(run.explain(k=REASONS, candidates=CANDIDATES, tell=tell, **asked))
     except _LateError:
-        note = f"Reasons are looked for during {seconds:g} seconds; the command explain takes as"
+        note = f"Reasons are looked for during {seconds:g} processor seconds; explain takes as"
         return Examples(columns=columns, explanations=found, note=f"{note} long as it needs.")
     except ConfigError as error:
         return Examples(columns=columns, explanations=found, note=_sentence(str(error)))

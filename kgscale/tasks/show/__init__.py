@@ -39,10 +39,20 @@ from kgscale.tasks.show.nodes import (
     number_outcome,
     numbers,
 )
-from kgscale.tasks.show.terminal import busy, console, sentence, short, size
+from kgscale.tasks.show.terminal import (
+    Output,
+    busy,
+    console,
+    output,
+    result,
+    sentence,
+    short,
+    size,
+)
 from kgscale.tasks.show.training import probabilities, report
 
 __all__ = [
+    "Output",
     "asked",
     "audit_ingest",
     "audit_pairs",
@@ -76,12 +86,14 @@ __all__ = [
     "numbers",
     "official",
     "outcome",
+    "output",
     "pairs_outcome",
     "predictions",
     "probabilities",
     "questions",
     "reasons",
     "report",
+    "result",
     "rule",
     "sentence",
     "short",

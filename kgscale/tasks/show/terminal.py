@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, Final, Literal
 
 from rich import box
 from rich.console import Console
@@ -22,12 +25,42 @@ LONGEST: Final = 500
 METRICS = ("mrr", *(f"hits@{k}" for k in HITS))
 
 
+Output = Literal["people", "quiet", "json"]
+_output: ContextVar[Output] = ContextVar("output", default="people")
+"""Who reads standard output: people, or a script that wants a path or a line of JSON."""
+
+
+@contextmanager
+def output(reader: Output) -> Iterator[None]:
+    """For whom all that happens meanwhile is told."""
+    token = _output.set(reader)
+    try:
+        yield
+    finally:
+        _output.reset(token)
+
+
+def result(path: Path, content: Any) -> None:
+    """What came of a command, for scripts: where it is, or all of it as a line of JSON."""
+    if _output.get() == "quiet":
+        print(path)
+    elif _output.get() == "json":
+        print(json.dumps({"path": str(path), "result": content}, ensure_ascii=False))
+
+
 def console(*, quiet: bool = False) -> Console:
     """Plain text as it is: names may hold brackets and colons that a console could take as its own.
 
-    Into a file or pipe, no sentence is wrapped.
+    Into a file or pipe, no sentence is wrapped. Where a script reads standard output, people are
+    told on the other one, or nothing.
     """
-    plain = Console(quiet=quiet, markup=False, emoji=False, highlight=False)
+    plain = Console(
+        quiet=quiet or _output.get() == "quiet",
+        stderr=_output.get() == "json",
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
     if not plain.is_terminal and "COLUMNS" not in os.environ:
         plain.width = _WIDE
     return plain
