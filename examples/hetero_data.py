@@ -1,6 +1,6 @@
 """A HeteroData of PyG becomes a store, a model learns from it, and the store is a HeteroData again.
 
-    python examples/hetero_data.py
+python examples/hetero_data.py
 """
 
 from __future__ import annotations

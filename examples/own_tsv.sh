@@ -5,6 +5,6 @@ here=$(cd "$(dirname "$0")" && pwd)
 python "$here/people.py" people.tsv
 python -m kgscale data=triples data.path=people.tsv root=runs trainer.max_epochs=10 evaluation.test=true
 run=$(ls -d runs/link_prediction/* | tail -n 1)
-python -m kgscale predict run="$run" head="Ben Dale" relation=lives_in k=3
-python -m kgscale predict run="$run" relation=works_for tail="Fox & Co" k=3
-python -m kgscale explain run="$run" head="Ben Dale" relation=lives_in tail=Jena k=5
+python -m kgscale predict run="$run" head="Ada Stone" relation=lives_in k=3
+python -m kgscale predict run="$run" relation=lives_in tail=Bonn k=3
+python -m kgscale explain run="$run" head="Ada Stone" relation=lives_in tail=Bonn k=5

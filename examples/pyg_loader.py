@@ -1,6 +1,6 @@
 """PyG's own NodeLoader, fed by our sampler: no compiled extension of PyG is needed.
 
-    python examples/pyg_loader.py
+python examples/pyg_loader.py
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def main() -> None:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        print(f"epoch {epoch}  loss {loss:.3f}  {batch.num_nodes} nodes in the last batch of {data.num_nodes:,}")
+        seen = f"{batch.num_nodes:,} of {data.num_nodes:,} nodes in the last batch"
+        print(f"epoch {epoch}  loss {loss:.3f}  {seen}")
     right = 0
     for batch in NodeLoader(data, node_sampler=sampler, input_nodes=test, batch_size=500):
         with torch.no_grad():
