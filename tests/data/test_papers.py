@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgscale.data.papers import COAUTHOR, Ask, Papers
+from kgscale.data.paper_rows import COAUTHOR
+from kgscale.data.papers import Ask, Papers
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.adjacency import Adjacency
 from kgscale.graph.store import GraphStore, prepare
