@@ -194,6 +194,8 @@ def test_the_site_is_built_without_warnings(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr
     assert "WARNING" not in built.stderr
     assert (tmp_path / "commands" / "predict" / "index.html").is_file()
+    reference = (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
+    assert 'id="kgscale.sampling.pyg.PyGNeighborSampler"' in reference
     loaded = re.compile(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"?(?:https?:)?//")
     for page in tmp_path.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
