@@ -32,7 +32,7 @@ Settings = dict[str, Any]
 
 VERBATIM: Final = (
     "entity", "label", "head", "relation", "tail", "user", "item", "run", "output", "store",
-    "onto", "question",
+    "onto", "question", "method",
 )  # fmt: skip
 """Keys whose value is taken to the letter: an entity may be called ``a, b (c)`` or ``null``."""
 PATHS: Final = (

@@ -38,7 +38,10 @@ def test_a_sweep_becomes_a_form(command: Command, ogb: ModuleType, tmp_path: Pat
     code, _, _ = command("-m", *overrides("ogbl-ddi", tmp_path), "seed=range(3)")
     assert code == 0
     code, out, _ = command(
-        "leaderboard", f"runs={tmp_path / 'outputs'}", f"output={tmp_path / 'form'}", "method=Mine"
+        "leaderboard",
+        f"runs={tmp_path / 'outputs'}",
+        f"output={tmp_path / 'form'}",
+        "method=Mine, sampled",
     )
     assert code == 0
     found = json.loads((tmp_path / "form" / "leaderboard.json").read_text())
@@ -50,7 +53,7 @@ def test_a_sweep_becomes_a_form(command: Command, ogb: ModuleType, tmp_path: Pat
         assert found[name]["mean"] == pytest.approx(statistics.mean(values))
         assert found[name]["deviation"] == pytest.approx(np.std(values, ddof=1))
     assert found["dataset"] == "ogbl-ddi"
-    assert found["method"] == "Mine"
+    assert found["method"] == "Mine, sampled"
     assert found["seeds"] == [0, 1, 2]
     assert found["parameters"] == results[0]["parameters"]
     assert found["hardware"]["cores"]
