@@ -17,6 +17,7 @@ from kgscale.errors import DataError
 from kgscale.graph.integrity import RECORD
 from kgscale.graph.partition import partition
 from kgscale.graph.store import GraphStore
+from kgscale.graph.survey.survey import SurveySettings, survey
 from kgscale.models.registry import CARD, load_model
 from kgscale.training.checkpoints import load_state
 from kgscale.training.resume import newest
@@ -42,6 +43,7 @@ def open_store(path: Path, unseen: bool) -> None:
     store = GraphStore.open(path, verify="full" if unseen else "fast")
     before = (path / "derived").stat().st_mtime_ns
     partition(store, parts=2, method="ldg")
+    survey(store, SurveySettings())
     if (path / "derived").stat().st_mtime_ns != before:
         raise DataError("was made anew")
 

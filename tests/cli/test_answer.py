@@ -115,7 +115,8 @@ def test_a_store_that_came_with_a_run(
     monkeypatch.chdir(tmp_path)
     told["store"] = str(run / "s") if where == "inside" else "run/s"
     (run / "model" / "model.json").write_text(json.dumps(told))
-    (run / "model" / "manifest.json").unlink()
+    for name in ("manifest.json", "README.md"):
+        (run / "model" / name).unlink()
     write_manifest(run / "model", {"kind": "model", "schema": 2})
     code, _, error = command("evaluate", f"run={run}")
     assert code == 3

@@ -57,8 +57,10 @@ def examples(run: Run, *, seconds: float = SECONDS) -> Examples:
             asked = {name: columns[name][row] for name in run.predicted}
             found.append(run.explain(k=REASONS, candidates=CANDIDATES, tell=tell, **asked))
     except _LateError:
-        note = f"Reasons are looked for during {seconds:g} processor seconds; explain takes as"
-        return Examples(columns=columns, explanations=found, note=f"{note} long as it needs.")
+        note = f"Reasons are looked for during {seconds:g} processor seconds; the command explain"
+        return Examples(
+            columns=columns, explanations=found, note=f"{note} takes as long as it needs."
+        )
     except ConfigError as error:
         return Examples(columns=columns, explanations=found, note=_sentence(str(error)))
     return Examples(columns=columns, explanations=found, note="")
