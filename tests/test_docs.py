@@ -128,6 +128,7 @@ def anchors(page: Path) -> set[str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", commands())
 def test_commands_compose(line: str) -> None:
     """``…`` stands for a part of a path; nothing is read or run."""

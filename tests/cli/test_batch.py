@@ -48,8 +48,7 @@ def asked(tmp_path: Path) -> tuple[Path, list[tuple[str, str, str]]]:
     return written(tmp_path / "asked.tsv", [("head", "relation", "tail"), *lines]), lines
 
 
-@pytest.mark.parametrize("known", [False, True])
-@pytest.mark.parametrize("memory", [1, 256])
+@pytest.mark.parametrize(("memory", "known"), [(1, False), (256, True)])
 def test_links_as_one_by_one(
     command: Command,
     trained: Path,

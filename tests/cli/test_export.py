@@ -60,6 +60,7 @@ def test_vectors_with_their_keys(
     assert command("export", f"run={trained}", f"output={tmp_path / 'out'}")[0] == 0
 
 
+@pytest.mark.slow
 def test_an_index_and_networks_answer_as_predict(
     command: Command, trained: Path, tmp_path: Path
 ) -> None:
@@ -116,6 +117,7 @@ def test_an_index_of_items(command: Command, tmp_path: Path) -> None:
     assert {keys["type"][at].as_py() for at in row} == {"item"}
 
 
+@pytest.mark.slow
 def test_runs_without_an_index_or_vectors(command: Command, data: Path, tmp_path: Path) -> None:
     path = run_of(
         command,

@@ -40,7 +40,15 @@ def test_a_store_is_made_and_described(command: Command, data: Path) -> None:
     assert ingested(command("ingest", f"data.path={data}")[1], "store") == store
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        kind
+        if kind in ("messages", "maps", "paths")
+        else pytest.param(kind, marks=pytest.mark.slow)
+        for kind in KINDS
+    ],
+)
 def test_newcomers_get_answers(command: Command, data: Path, tmp_path: Path, kind: str) -> None:
     run = train(command, tmp_path, "data=triples", f"data.path={data}", *KINDS[kind])
     more = tmp_path / "more.tsv"
@@ -80,6 +88,7 @@ def test_what_was_known_stays_the_same(command: Command, data: Path, tmp_path: P
     assert later.store.fingerprint == before.store.fingerprint
 
 
+@pytest.mark.slow
 def test_a_newcomer_has_a_label_and_a_number(
     command: Command,
     people: tuple[str, ...],  # noqa: F811
@@ -100,6 +109,7 @@ def test_a_newcomer_has_a_label_and_a_number(
     assert later.predict(entity="new")["value"] == pytest.approx([200], abs=60)
 
 
+@pytest.mark.slow
 def test_a_new_user_gets_items(command: Command, tmp_path: Path) -> None:
     lines = [f"u{n}\ti{n % 3 + 3 * k}" for n in range(30) for k in range(4) if (n + k) % 5]
     (tmp_path / "likes.tsv").write_text("\n".join(lines) + "\n")

@@ -28,7 +28,7 @@ from tests.models.test_decoders import DECODER
 
 faiss = pytest.importorskip("faiss")
 onnxruntime = pytest.importorskip("onnxruntime")
-QUICK = {("ComplEx", None), ("TransE", 1)}
+QUICK = {("TransE", 1)}
 """The others, some seconds each, are in the slow tests."""
 
 

@@ -25,6 +25,8 @@ SMALL = (
     "evaluation.test=true",
     "predictions.count=0",
 )
+QUICK = ("ogbl-biokg", "ogbl-collab", "ogbn-arxiv")
+"""One of each kind of metric; the others are in the slow tests."""
 METRICS = {
     "ogbl-wikikg2": "mrr",
     "ogbl-biokg": "mrr",
@@ -69,7 +71,13 @@ def test_two_epochs_and_the_official_measure(name: str, ogb: ModuleType, tmp_pat
         assert official["valid"]["acc"] == pytest.approx(results["metrics"]["valid"]["accuracy"])
 
 
-@pytest.mark.parametrize("name", datasets(""))
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        for name in datasets("")
+    ],
+)
 def test_the_official_metric_chooses(name: str, ogb: ModuleType, tmp_path: Path) -> None:
     """Our own computation of it, which training looks at, is the Evaluator's."""
     write(name, tmp_path / "dataset")
