@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -37,6 +37,12 @@ LINKS = {
     "precomputed": ("strategy=precomputed", "encoder=sign"),
     "paths": ("task=path_reasoning",),
 }
+SLOW = ("cluster", "subgraph", "random_nodes")
+"""A minute or so together, for each task."""
+
+
+def quick(names: Iterable[str]) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in names]
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
@@ -131,7 +137,7 @@ def goes_on(root: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
     return cuts
 
 
-@pytest.mark.parametrize("strategy", LINKS)
+@pytest.mark.parametrize("strategy", quick(LINKS))
 def test_links_to_the_bit(
     strategy: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,7 +158,7 @@ def test_links_to_the_bit(
     assert goes_on(tmp_path, arguments, capsys) >= 1
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", quick(STRATEGIES))
 def test_nodes_to_the_bit(
     strategy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
