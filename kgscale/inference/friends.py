@@ -23,6 +23,24 @@ FEWEST: Final = 50
 """Strangers on the smallest graphs."""
 TRIES: Final = 64
 """Rounds of drawing before a graph is so dense that few pairs are left."""
+WEIGHTS: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""What friends in common may weigh, beside a model's scores."""
+SHARED: Final = "Adamic-Adar"
+
+
+def with_shared(
+    scores: ItemScores, graph: Adjacency, interest: Interest, weight: float
+) -> ItemScores:
+    """A model's scores and ``weight`` times the logarithm of one plus Adamic and Adar's measure of
+    the friends in common, which vectors of few numbers blur.
+
+    Args:
+        graph: whose friends are known.
+    """
+    if not weight:
+        return scores
+    shared = friend_baselines(graph, interest)[SHARED]
+    return lambda entity: scores(entity) + weight * torch.log1p(shared(entity))
 
 
 def friend_baselines(graph: Adjacency, interest: Interest) -> dict[str, ItemScores]:
@@ -51,7 +69,7 @@ def friend_baselines(graph: Adjacency, interest: Interest) -> dict[str, ItemScor
 
     return {
         "common neighbours": common(friends),
-        "Adamic-Adar": common(weighted),
+        SHARED: common(weighted),
         "degrees": product,
     }
 

@@ -9,6 +9,7 @@ from typing import Final
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from torch.nn import functional
 
 from kgscale.errors import ScoreError
 from kgscale.graph.adjacency import Adjacency
@@ -16,6 +17,7 @@ from kgscale.graph.known import KnownFacts
 from kgscale.inference.embed import GraphVectors
 from kgscale.inference.evaluate import Thrift
 from kgscale.inference.predict import best_vectors
+from kgscale.kernels.top import top_all
 from kgscale.metrics.top import no_sums, top_means, top_sums
 from kgscale.models.decoders import Decoder
 from kgscale.sampling.interest import Interest
@@ -25,6 +27,8 @@ NEIGHBORS: Final = 100
 """Items alike that count for an item, in the baseline."""
 SOME: Final = 256
 """Items whose likeness to all others is computed at a time."""
+TOGETHER: Final = 32
+"""Users whose scores of all items exist at a time, where no product of vectors has them."""
 ItemScores = Callable[[Ids], Float[Tensor, "user item"]]
 """Of all items for some users, both as entities; items count from the first of them."""
 
@@ -159,23 +163,58 @@ def best_items(
         known: those too that the user has.
     """
     distinct, place = torch.unique(user, return_inverse=True)
-    row, item = _pairs(seen, distinct, interest)
-    if known:
-        row, item = row[:0], item[:0]
-    own = ((interest.items.start <= distinct) & (distinct < interest.items.stop)).nonzero()[:, 0]
-    base = interest.items.stop
-    out = torch.unique(torch.cat([row * base + item, own * base + distinct[own]]))
-    bounds = torch.arange(len(distinct) + 1) * base
     found = best_vectors(
         vectors,
         decoder,
         distinct,
         torch.full_like(distinct, interest.relation),
         vectors.entity[interest.items.start : interest.items.stop],
-        (torch.searchsorted(out, bounds), out % base - interest.items.start),
+        _left_out(interest, seen, distinct, known=known),
         k=k,
     )
     return TopItems(found.score[place], (found.item + interest.items.start)[place])
+
+
+def best_scored(
+    scores: ItemScores,
+    interest: Interest,
+    seen: KnownFacts,
+    user: Ids,
+    k: int,
+    *,
+    known: bool = False,
+) -> TopItems:
+    """The same by any scores; all of some users exist at a time."""
+    distinct, place = torch.unique(user, return_inverse=True)
+
+    def query_block(first: int) -> Tensor:
+        part = distinct[first : first + TOGETHER]
+        return scores(functional.pad(part, (0, TOGETHER - len(part)), value=interest.users.start))
+
+    found = top_all(
+        query_block,
+        len(distinct),
+        torch.arange(float(len(interest.items)), dtype=torch.float64)[:, None],
+        *_left_out(interest, seen, distinct, known=known),
+        k=k,
+        score_block=lambda own, number: own[:, number[:, 0].long()],
+        rows_per_block=TOGETHER,
+    )
+    return TopItems(found.score[place], (found.item + interest.items.start)[place])
+
+
+def _left_out(
+    interest: Interest, seen: KnownFacts, user: Ids, *, known: bool
+) -> tuple[Int64[Tensor, " user_plus_one"], Int64[Tensor, " item"]]:
+    """The items that each user has, unless ``known`` ones are wanted, and is."""
+    row, item = _pairs(seen, user, interest)
+    if known:
+        row, item = row[:0], item[:0]
+    own = ((interest.items.start <= user) & (user < interest.items.stop)).nonzero()[:, 0]
+    base = interest.items.stop
+    out = torch.unique(torch.cat([row * base + item, own * base + user[own]]))
+    bounds = torch.arange(len(user) + 1) * base
+    return torch.searchsorted(out, bounds), out % base - interest.items.start
 
 
 def are_known(

@@ -28,6 +28,7 @@ from kgscale.inference.reasons import (
     PathJudge,
     Reason,
     Search,
+    SharedJudge,
     TableJudge,
     VectorJudge,
     Way,
@@ -93,9 +94,14 @@ def explain_link(
     asked: Asked,
     *,
     candidates: int,
+    shared: float = 0.0,
     tell: Tell = silent,
 ) -> tuple[float, list[Reason]]:
-    """The score of a triple by its entities' vectors, and the reasons for it."""
+    """The score of a triple by its entities' vectors, and the reasons for it.
+
+    Args:
+        shared: weight of friends in common.
+    """
     head, relation, tail = asked
     hidden = triples_of(embedder.graph, head, relation, tail)
     kind = embedder.every.relation[relation]
@@ -106,7 +112,7 @@ def explain_link(
     ends = torch.tensor([head, tail])
     assert isinstance(embedder.model, LinkModel)
     if embedder.layers or isinstance(embedder.model.encoder, MapEncoder):
-        judge = _judge(embedder, store, spec, ends, read, hidden)
+        judge: Judge = _judge(embedder, store, spec, ends, read, hidden)
     else:
         share = min(1.0, candidates / THOROUGH)
         judge = TableJudge(
@@ -121,6 +127,9 @@ def explain_link(
             rivals=math.ceil(share * RIVALS),
             tell=tell,
         )
+    if shared:
+        known = store.adjacency(known=True)
+        judge = SharedJudge(judge, known, relation, (head, tail), shared)
     ways = _ways(Search(embedder.graph, hidden), head, tail, candidates)
     return judge.score, weigh(_Telling(judge, tell), ways)
 

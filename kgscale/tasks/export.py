@@ -129,6 +129,7 @@ def _write_index(run: Run, content: Path) -> dict[str, Any]:
     assert isinstance(run.model, LinkModel)
     items = isinstance(run, RecommendationRun)
     rows = run.interest.items if isinstance(run, RecommendationRun) else None
+    shared = run.weight if isinstance(run, RecommendationRun) else 0.0
     name, decoder = "items" if items else "entities", run.model.decoder
     chosen = range(run.store.num_entities) if rows is None else rows
     write_index(content / f"{name}.faiss", decoder, run.vectors.entity, chosen)
@@ -137,6 +138,7 @@ def _write_index(run: Run, content: Path) -> dict[str, Any]:
         "metric": metric_of(decoder),
         "rows": [chosen.start, chosen.stop],
         "answers": "rows of entities.parquet and .npy, known facts among them",
+        **({"without": f"{shared:g} times log(1 + Adamic-Adar) of a pair"} if shared else {}),
     }
 
 

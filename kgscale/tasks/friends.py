@@ -7,7 +7,8 @@ from typing import Any
 
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.store import GraphStore
-from kgscale.inference.friends import friend_baselines
+from kgscale.inference.friends import WEIGHTS, friend_baselines, with_shared
+from kgscale.inference.recommend import ItemScores, Recommender, evaluate_items, item_metrics
 from kgscale.sampling.base import Strategy
 from kgscale.tasks import show
 from kgscale.tasks.items import known_before, measure_friends
@@ -18,6 +19,7 @@ from kgscale.training.interest import InterestPrediction
 
 SYMMETRIC = ("Dot", "DistMult")
 """Decoders that say the same of both ways."""
+ALONE = "vectors alone"
 
 
 class FriendTraining(RecommendationTraining):
@@ -52,36 +54,67 @@ class FriendTraining(RecommendationTraining):
             )
         return module, strategy, spec
 
+    weight = 0.0
+    """Of friends in common."""
+    weighed: Mapping[str, float] | None = None
+    """How good the lists of validation are with each weight, if one was chosen."""
+
+    def settle(self) -> bool:
+        given = self.settings.task.shared
+        if given == "auto":
+            with show.busy(self.console, "weighing friends in common"):
+                found = {weight: self._lists(weight) for weight in WEIGHTS}
+            # The least of those that are as good; the model alone, where nobody is asked for.
+            self.weight = max(WEIGHTS, key=lambda weight: (found[weight], -weight))
+            self.weighed = {str(weight): good for weight, good in found.items()}
+        else:
+            self.weight = given
+        asked = {**self.spec["recommends"], "shared": self.weight}
+        self.spec = {**self.spec, "recommends": asked}
+        return True
+
+    def _lists(self, weight: float) -> float:
+        """What chooses a checkpoint, of lists with a weight."""
+        module = self.module
+        recommender = Recommender(
+            scores=with_shared(self.scores, module.graph, module.interest, weight),
+            interest=module.interest,
+            seen=module.known,
+            memory=self.settings.memory,
+        )
+        sums = evaluate_items(recommender, module.valid, self.cuts)
+        found = item_metrics(sums, self.cuts, len(module.interest.items))
+        return found.get(module.monitor, 0.0)
+
+    def scores_before(self, split: str | None = None) -> ItemScores:
+        known = known_before(self.store, split)
+        return with_shared(self.scores, known, self.module.interest, self.weight)
+
     def measure(self, metrics: dict[str, Any]) -> None:
         for split in self.measured_splits:
             with show.busy(self.console, f"ranking friends of {split}"):
-                metrics[split] = measure_friends(
-                    self.store,
-                    split,
-                    self.scores,
-                    self.module.interest,
-                    self.settings.task,
-                    memory=self.settings.memory,
-                )
+                metrics[split] = self._measured(split, self.scores_before(split))
             self.write_evaluation(split, metrics[split])
         if not self.measured_splits:
             return
-        split, interest = self.measured_splits[-1], self.module.interest
-        baselines: dict[str, Any] = {"split": split}
+        split = self.measured_splits[-1]
         # Nothing is chosen for them by validation: for test, they know it too.
-        given = friend_baselines(known_before(self.store, split), interest)
+        given = friend_baselines(known_before(self.store, split), self.module.interest)
+        if self.weight:
+            given = {ALONE: self.scores, **given}
+        baselines: dict[str, Any] = {"split": split}
         for name, scores in given.items():
             with show.busy(self.console, f"ranking by {name}"):
-                baselines[name] = measure_friends(
-                    self.store,
-                    split,
-                    scores,
-                    interest,
-                    self.settings.task,
-                    memory=self.settings.memory,
-                )
+                baselines[name] = self._measured(split, scores)
         metrics["baseline"] = baselines
+        metrics["shared"] = {"weight": self.weight, self.module.monitor: self.weighed}
+
+    def _measured(self, split: str, scores: ItemScores) -> dict[str, Any]:
+        task, memory = self.settings.task, self.settings.memory
+        return measure_friends(self.store, split, scores, self.module.interest, task, memory=memory)
 
     def tell(self, results: Mapping[str, Any]) -> None:
         self.console.print(show.pairs_outcome(results, self.settings.task.hits))
+        if line := show.shared_friends(results["metrics"].get("shared")):
+            show.sentence(self.console, line)
         super().tell(results)

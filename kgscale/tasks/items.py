@@ -63,8 +63,10 @@ def interest_of(
     )
 
 
-def known_before(store: GraphStore, split: str) -> Adjacency:
-    """What is known when the links of a split are asked for: all splits before it."""
+def known_before(store: GraphStore, split: str | None) -> Adjacency:
+    """What is known when the links of a split are asked for: all splits before it, or all."""
+    if split is None:
+        return store.adjacency(known=True)
     return first_triples(store.adjacency(known=True), rows_of(store, split)[0])
 
 

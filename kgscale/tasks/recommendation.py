@@ -82,6 +82,10 @@ class RecommendationTraining(LinkTraining):
         module = self.module
         return model_scores(self.embedder.every, module.model.decoder, module.interest)
 
+    def scores_before(self, split: str | None = None) -> ItemScores:
+        """By what is known when a split is asked for, which is all of it after the last."""
+        return self.scores
+
     def measure(self, metrics: dict[str, Any]) -> None:
         memory, interest = self.settings.memory, self.module.interest
         splits = self.measured_splits
@@ -123,7 +127,9 @@ class RecommendationTraining(LinkTraining):
         if len(users) > wanted.count:
             generator = torch.Generator().manual_seed(self.settings.seed)
             users = users[torch.randperm(len(users), generator=generator)[: wanted.count]].sort()[0]
-        recommender = recommender_of(self.store, self.scores, interest, self.settings.memory)
+        recommender = recommender_of(
+            self.store, self.scores_before(), interest, self.settings.memory
+        )
         lists = list(recommender.lists(users, wanted.per_relation))
         found = with_probability(joined(lists, self.store), self.calibration, odds=False)
         self.columns = sure(found, self.settings.predictions.abstain)
@@ -142,7 +148,7 @@ class RecommendationTraining(LinkTraining):
 
     def listed(self, split: str) -> Listed:
         recommender = Recommender(
-            scores=self.scores,
+            scores=self.scores_before(split),
             interest=self.module.interest,
             seen=KnownFacts(known_before(self.store, split)),
             memory=self.settings.memory,

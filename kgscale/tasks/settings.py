@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -75,6 +76,7 @@ class TaskSettings:
     cuts: Sequence[int] = (10, 20)
     hits: Sequence[int] = (20, 50, 100)
     strangers: int = 20000
+    shared: float | Literal["auto"] = "auto"
     logarithm: bool = False
     coverage: float = 0.9
 
@@ -83,6 +85,10 @@ class TaskSettings:
             if not cuts or list(cuts) != sorted({*cuts}) or cuts[0] < 1:
                 raise ConfigError(f"task.{name} needs ascending positive ints, got {list(cuts)}")
         at_least("task.strangers", self.strangers, 1)
+        if self.shared != "auto" and not 0 <= self.shared < math.inf:
+            raise ConfigError(
+                f"task.shared needs auto or a number of at least 0, got {self.shared}"
+            )
         if not 0 < self.coverage < 1:
             raise ConfigError(f"task.coverage is between 0 and 1, got {self.coverage}")
         if self.popularity < 0:

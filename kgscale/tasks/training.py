@@ -88,6 +88,10 @@ class Training(ABC):
         """The strategy that a run takes, and what it needs."""
         return make_plan(cls.assemble, settings, parts)
 
+    def settle(self) -> bool:
+        """Choose by validation what training leaves open; whether that is a part of the model."""
+        return False
+
     @abstractmethod
     def measure(self, metrics: dict[str, Any]) -> None:
         """Final metrics of validation, of test if asked for, and a baseline's, into ``metrics``."""
@@ -249,6 +253,8 @@ class Training(ABC):
         done = False
         try:
             if fitted.interrupted is None:
+                if self.settle():
+                    save_model(self.module.model, self.spec, self.directory / "model")
                 self.measure(metrics)
                 self.calibrate(metrics)
                 self.answer()

@@ -75,8 +75,13 @@ def test_from_lines_to_lists(
     test = results["metrics"]["test"]
     assert test["random"]["auc"] > 0.6
     assert test["matched"]["auc"] > 0.6
+    shared = results["metrics"]["shared"]
+    weighed = shared["ndcg@20"]
+    assert weighed[str(shared["weight"])] == max(weighed.values())
+    assert "friends in common, chosen by validation: NDCG@20" in " ".join(out.split())
     assert set(results["metrics"]["baseline"]) == {
         *("split", "common neighbours", "Adamic-Adar", "degrees"),
+        *(["vectors alone"] if shared["weight"] else []),
     }
     assert 0 < results["metrics"]["calibration"]["test"]["ece"] < 0.5
     code, out, error = command("predict", f"run={run}", "user=p3", "k=5")
@@ -90,10 +95,14 @@ def test_from_lines_to_lists(
     assert "among as popular strangers" in " ".join(out.split())
 
 
+@pytest.mark.parametrize("shared", [0.0, 1.5])
 def test_the_same_scores_are_opened_again(
-    command: Command, circles: list[str], tmp_path: Path
+    command: Command, circles: list[str], tmp_path: Path, shared: float
 ) -> None:
-    assert command(*circles, "predictions.count=60", "predictions.per_relation=3")[0] == 0
+    asked = [f"task.shared={shared}", "predictions.count=60", "predictions.per_relation=3"]
+    code, out, error = command(*circles, *asked)
+    assert (code, error) == (0, "")
+    assert ("1.5 times log(1 + Adamic-Adar)" in out) == bool(shared)
     run = the_run(tmp_path)
     written = pq.read_table(run / "predictions.parquet").to_pydict()
     opened = kgscale.load(run)
@@ -102,6 +111,16 @@ def test_the_same_scores_are_opened_again(
     again = opened.recommend(users, k=3)
     assert again["item"] == written["item"]
     assert again["score"] == pytest.approx(written["score"], rel=1e-4)
+    assert opened.recommend(users[:1], k=3)["score"] == again["score"][:3]
+    results = json.loads((run / "results.json").read_text())
+    found = opened.evaluate("test")
+    assert found["ndcg@20"] == results["metrics"]["test"]["ndcg@20"]
+    assert found["random"]["auc"] == results["metrics"]["test"]["random"]["auc"]
+    # It is explained by the same score.
+    why = opened.explain(user=users[0], item=again["item"][0])
+    assert why.score == pytest.approx(again["score"][0], rel=1e-4)
+    if shared:
+        assert any(len(names) == 5 for names in why.names)
 
 
 def test_nobody_is_recommended_to_itself_or_to_friends(
@@ -134,6 +153,8 @@ def test_nobody_is_recommended_to_itself_or_to_friends(
         (["task.items=other"], 2, "friends are of one type"),
         (["task.relation=foe"], 3, "the graph has no relation 'foe'"),
         (["task.hits=[0]"], 2, "task.hits needs ascending positive ints"),
+        (["task.shared=-1"], 2, "task.shared needs auto or a number of at least 0, got -1"),
+        (["task.shared=often"], 2, "task.shared"),
         (["task.strangers=0"], 2, "task.strangers needs an int of at least 1"),
     ],
 )

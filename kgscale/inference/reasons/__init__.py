@@ -3,6 +3,7 @@
 from kgscale.inference.reasons.judge import Fact, Judge, Reason, weigh
 from kgscale.inference.reasons.maps import MapJudge
 from kgscale.inference.reasons.reached import PathJudge
+from kgscale.inference.reasons.shared import SharedJudge
 from kgscale.inference.reasons.tables import TableJudge
 from kgscale.inference.reasons.vectors import VectorJudge
 from kgscale.inference.reasons.ways import Search, Way, triples_of, way_of
@@ -14,6 +15,7 @@ __all__ = [
     "PathJudge",
     "Reason",
     "Search",
+    "SharedJudge",
     "TableJudge",
     "VectorJudge",
     "Way",

@@ -15,11 +15,13 @@ from torch import Tensor
 from kgscale.data.audit import Tell, silent
 from kgscale.errors import ConfigError
 from kgscale.graph.known import KnownFacts
+from kgscale.inference.friends import with_shared
 from kgscale.inference.recommend import (
     ItemScores,
     TopItems,
     are_known,
     best_items,
+    best_scored,
     model_scores,
 )
 from kgscale.models.link import LinkModel
@@ -29,6 +31,7 @@ from kgscale.tasks.explanation import CANDIDATES, Explanation, explain_link, exp
 from kgscale.tasks.items import (
     columns_of,
     interest_of,
+    known_before,
     measure_friends,
     measure_items,
 )
@@ -47,8 +50,18 @@ class RecommendationRun(Run):
     predicted = ("user", "item")
 
     @cached_property
+    def task(self) -> TaskSettings:
+        """Without friends in common, if none were weighed."""
+        return TaskSettings(name="recommendation", **{"shared": 0.0, **self.spec["recommends"]})
+
+    @property
+    def weight(self) -> float:
+        """Of friends in common."""
+        return 0.0 if self.task.shared == "auto" else self.task.shared
+
+    @cached_property
     def interest(self) -> Interest:
-        task = TaskSettings(name="recommendation", **self.spec["recommends"])
+        task = self.task
         relations = self.store.relation_keys(list(range(self.store.num_relations)))
         types = [{"name": t.name, "start": t.start, "stop": t.stop} for t in self.store.types]
         return interest_of(task, relations, types)
@@ -80,7 +93,19 @@ class RecommendationRun(Run):
     def best(self, user: Ids, *, k: int, known: bool = False) -> TopItems:
         """The best items of each user by its number, with their scores."""
         decoder, seen = self.model.decoder, KnownFacts(self.store.adjacency(known=True))
+        if self.weight:
+            return best_scored(self.known_scores, self.interest, seen, user, k, known=known)
         return best_items(self.vectors, decoder, self.interest, seen, user, k, known=known)
+
+    @cached_property
+    def known_scores(self) -> ItemScores:
+        """By all that is known."""
+        return self.scores_before(None)
+
+    def scores_before(self, split: str | None) -> ItemScores:
+        """By what is known when a split is asked for; all without one."""
+        known = known_before(self.store, split)
+        return with_shared(self.scores, known, self.interest, self.weight)
 
     def _probable(self, columns: Columns) -> Columns:
         """What a user has already is no prediction, and has no probability."""
@@ -116,6 +141,7 @@ class RecommendationRun(Run):
             self.spec,
             triple,
             candidates=candidates,
+            shared=self.weight,
             tell=tell,
         )
         return explanation(self.store, triple, score, reasons[:k])
@@ -152,7 +178,7 @@ class RecommendationRun(Run):
         """Recall, NDCG, precision, hit rate, MRR and coverage of the lists of a split's users;
         of friends also how they are told from strangers, ``random`` and ``matched``."""
         check_split(split)
-        given = self.store, split, self.scores, self.interest
+        given = self.store, split, self.scores_before(split), self.interest
         if self.store.undirected:
             task = TaskSettings(name="friend_recommendation", cuts=cuts)
             return measure_friends(*given, task, memory=self.memory)

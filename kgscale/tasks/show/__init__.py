@@ -28,6 +28,7 @@ from kgscale.tasks.show.lists import (
     items_evaluation_content,
     items_outcome,
     pairs_outcome,
+    shared_friends,
 )
 from kgscale.tasks.show.nodes import (
     kinds,
@@ -98,6 +99,7 @@ __all__ = [
     "result",
     "rule",
     "sentence",
+    "shared_friends",
     "short",
     "size",
 ]

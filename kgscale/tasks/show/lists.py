@@ -66,6 +66,18 @@ def pairs_outcome(results: Mapping[str, Any], hits: Sequence[int]) -> Table:
     return table
 
 
+def shared_friends(found: Mapping[str, Any] | None) -> str:
+    """What friends in common weigh, and what that brought; empty if nothing was weighed."""
+    if not found:
+        return ""
+    monitor, by_weight = next(pair for pair in found.items() if pair[0] != "weight")
+    told = f"a pair's score has {found['weight']:g} times log(1 + Adamic-Adar) of friends in common"
+    if by_weight is None:
+        return told
+    best, alone = (by_weight[str(weight)] for weight in (found["weight"], 0.0))
+    return f"{told}, chosen by validation: {word(monitor)} {best:.4f}, without {alone:.4f}"
+
+
 def items_evaluation_content(
     split: str, found: Mapping[str, Any], task: str = "recommendation"
 ) -> dict[str, Any]:
