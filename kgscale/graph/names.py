@@ -49,10 +49,10 @@ class Names:
         table = pa.concat_tables(parts).take(pa.array(place))
         return pc.coalesce(table["name"], table["key"]) if names else table["key"]
 
-    def find(self, text: str) -> int:
-        """By key, else by exact name, else by name in any case."""
+    def find(self, text: str, among: range | None = None) -> int:
+        """By key, else by exact name, else by name in any case; of all, or of some rows."""
         for condition in ("key = $1", "name = $1", "lower(name) = lower($1)"):
-            found = self._query(f"WHERE {condition} ORDER BY id LIMIT {NEAREST + 1}", text)
+            found = self._query(f"{condition} ORDER BY id LIMIT {NEAREST + 1}", text, among)
             if len(found) == 1:
                 return found[0][0]
             if found:
@@ -61,7 +61,7 @@ class Names:
                 raise ConfigError(
                     f"{text!r} is the name of several {self.kind}s: give the key ({keys}{more})"
                 )
-        nearest = ", ".join(self.nearest(text))
+        nearest = ", ".join(self.nearest(text, among))
         raise ConfigError(f"no {self.kind} has the key or name {text!r}: nearest are {nearest}")
 
     def find_all(self, texts: pa.Array) -> NDArray[np.int64]:
@@ -111,16 +111,19 @@ class Names:
                 before += len(column)
         return found
 
-    def nearest(self, text: str) -> list[str]:
+    def nearest(self, text: str, among: range | None = None) -> list[str]:
         """Keys (and names) most like ``text``, for a person who mistyped."""
         likeness = """greatest(
             jaro_winkler_similarity(lower(coalesce(name, key)), lower($1)),
             jaro_winkler_similarity(lower(key), lower($1)))"""
-        found = self._query(f"ORDER BY {likeness} DESC, id LIMIT {NEAREST}", text)
+        found = self._query(f"true ORDER BY {likeness} DESC, id LIMIT {NEAREST}", text, among)
         return [repr(key) if name is None else f"{name!r} ({key})" for _, key, name in found]
 
-    def _query(self, rest: str, text: str) -> list[tuple[int, str, str | None]]:
+    def _query(
+        self, rest: str, text: str, among: range | None = None
+    ) -> list[tuple[int, str, str | None]]:
         rows = "read_parquet($2, file_row_number=true)"
-        query = f"SELECT file_row_number AS id, key, name FROM {rows} {rest}"
+        where = "" if among is None else f"id BETWEEN {among.start} AND {among.stop - 1} AND "
+        query = f"SELECT file_row_number AS id, key, name FROM {rows} WHERE {where}{rest}"
         with duckdb.connect(config={"autoload_known_extensions": False}) as connection:
             return connection.execute(query, [text, str(self.path)]).fetchall()

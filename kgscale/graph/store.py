@@ -164,9 +164,9 @@ class GraphStore:
     def find_relations(self, texts: pa.Array) -> NDArray[np.int64]:
         return self._relations.find_all(texts)
 
-    def find_entity(self, text: str) -> int:
-        """The id of a key or name; an unknown one suggests the nearest."""
-        return self._entities.find(text)
+    def find_entity(self, text: str, among: range | None = None) -> int:
+        """The id of a key or name; an unknown one suggests the nearest, of all or of some."""
+        return self._entities.find(text, among)
 
     def find_relation(self, text: str) -> int:
         return self._relations.find(text)

@@ -90,6 +90,8 @@ def _written(root: Path, held: int) -> Mapping[str, list[Triple]]:
             phenotypes[head].append(tail)
     draw = random.Random(SEED)
     chosen = {one for one, found in phenotypes.items() if len(found) >= LEAST}
+    # On the first of them PRIOR was chosen.
+    chosen -= set(draw.sample(sorted(chosen), HELD))
     out = set(draw.sample(sorted(chosen), held))
     base = {
         split: [one for one in part if one[0] not in out and one[2] not in out]

@@ -174,7 +174,7 @@ def test_it_goes_on(command: Command, given: list[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["user=nobody"], "no entity has the key or name 'nobody'"),
+        (["user=nobody"], "no entity has the key or name 'nobody': nearest are 'user:"),
         (["user=item:3"], "'item:3' is no user of the graph"),
         (["head=3", "relation=interacts"], "predict needs user=… alone"),
     ],

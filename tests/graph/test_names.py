@@ -57,6 +57,12 @@ def test_an_ambiguous_name_lists_the_keys(store: GraphStore) -> None:
         store.find_entity("ALAN")
 
 
+def test_finding_among_some(store: GraphStore) -> None:
+    assert store.find_entity("Paris", range(1, 3)) == 1
+    with pytest.raises(ConfigError, match=r"'Ada': nearest are 'Alan' \(p2\), 'alan' \(p3\)$"):
+        store.find_entity("Ada", range(3, 5))
+
+
 def test_an_unknown_name_suggests_the_nearest(store: GraphStore) -> None:
     with pytest.raises(ConfigError, match=r"'Adaa': nearest are 'Ada' \(p1\), "):
         store.find_entity("Adaa")

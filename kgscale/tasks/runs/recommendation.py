@@ -165,14 +165,10 @@ class RecommendationRun(Run):
         """By the key in the data, the key in the store, or the name."""
         for key in (f"{kind}:{text}", text):
             if key in (ids := self.store.entity_ids([key])):
-                return self._checked(ids[key], known, kind, text)
-        return self._checked(self.store.find_entity(text), known, kind, text)
-
-    @staticmethod
-    def _checked(entity: int, known: range, kind: str, text: str) -> int:
-        if entity not in known:
-            raise ConfigError(f"{text!r} is no {kind} of the graph")
-        return entity
+                if ids[key] not in known:
+                    raise ConfigError(f"{text!r} is no {kind} of the graph")
+                return ids[key]
+        return self.store.find_entity(text, known)
 
     def evaluate(self, split: str = "valid", cuts: Sequence[int] = (10, 20)) -> dict[str, Any]:
         """Recall, NDCG, precision, hit rate, MRR and coverage of the lists of a split's users;
