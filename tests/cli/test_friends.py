@@ -78,7 +78,11 @@ def test_from_lines_to_lists(
     shared = results["metrics"]["shared"]
     weighed = shared["ndcg@20"]
     assert weighed[str(shared["weight"])] == max(weighed.values())
-    assert "friends in common, chosen by validation: NDCG@20" in " ".join(out.split())
+    words = (
+        "chosen by validation: NDCG@20" if shared["weight"] else "friends in common are left out"
+    )
+    assert words in " ".join(out.split())
+    assert ("shared friends" in out) == bool(shared["weight"])
     assert set(results["metrics"]["baseline"]) == {
         *("split", "common neighbours", "Adamic-Adar", "degrees"),
         *(["vectors alone"] if shared["weight"] else []),

@@ -22,7 +22,7 @@ def items_outcome(results: Mapping[str, Any], cuts: Sequence[int]) -> Table:
     table.add_column("model")
     for name in names:
         table.add_column(word(name), justify="right")
-    model = " + ".join(results[kind] for kind in ("encoder", "decoder"))
+    model = _model(results)
     for split in ("valid", "test"):
         if metrics.get(split):
             table.add_row(split, model, *figures(metrics[split], names))
@@ -31,6 +31,13 @@ def items_outcome(results: Mapping[str, Any], cuts: Sequence[int]) -> Table:
     for name, found in baselines.items():
         table.add_row(split, name, *figures(found, names))
     return table
+
+
+def _model(results: Mapping[str, Any]) -> str:
+    """What makes the scores."""
+    shared = (results["metrics"].get("shared") or {}).get("weight")
+    parts = [results["encoder"], results["decoder"], *(["shared friends"] if shared else [])]
+    return " + ".join(parts)
 
 
 def cold_items(split: str, found: Mapping[str, Any], cut: int) -> str:
@@ -48,7 +55,7 @@ def cold_items(split: str, found: Mapping[str, Any], cut: int) -> str:
 def pairs_outcome(results: Mapping[str, Any], hits: Sequence[int]) -> Table:
     """How friends are told from strangers, by the model and by what it has to beat."""
     metrics = results["metrics"]
-    model = " + ".join(results[kind] for kind in ("encoder", "decoder"))
+    model = _model(results)
     rows = [(split, model, metrics.get(split) or {}) for split in ("valid", "test")]
     baselines = dict(metrics.get("baseline") or {})
     split = baselines.pop("split", "")
@@ -70,11 +77,14 @@ def shared_friends(found: Mapping[str, Any] | None) -> str:
     """What friends in common weigh, and what that brought; empty if nothing was weighed."""
     if not found:
         return ""
+    weight = found["weight"]
     monitor, by_weight = next(pair for pair in found.items() if pair[0] != "weight")
-    told = f"a pair's score has {found['weight']:g} times log(1 + Adamic-Adar) of friends in common"
+    if by_weight is not None and not weight:
+        return "friends in common are left out: with them, lists of validation are no better"
+    told = f"a pair's score has {weight:g} times log(1 + Adamic-Adar) of friends in common"
     if by_weight is None:
-        return told
-    best, alone = (by_weight[str(weight)] for weight in (found["weight"], 0.0))
+        return told if weight else ""
+    best, alone = (by_weight[str(one)] for one in (weight, 0.0))
     return f"{told}, chosen by validation: {word(monitor)} {best:.4f}, without {alone:.4f}"
 
 
