@@ -121,7 +121,9 @@ class FeatureFile:
         matrix = open_npy(self.path) if kind == ".npy" else open_npz(self.path, scratch)
         for keys in self._array_keys(len(matrix)):
             add(keys)
-        return Described(len(matrix), [NumberPart(matrix)]) if self.scaled else matrix
+        if not self.scaled:
+            return matrix
+        return Described(len(matrix), [NumberPart(matrix, tuple(range(matrix.dim)))])
 
     def _array_keys(self, rows: int) -> Iterator[pa.Array]:
         if self.keys is None:
