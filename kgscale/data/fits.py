@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -18,6 +18,8 @@ Use: TypeAlias = tuple[str, ...]
 """What a column is for, and what it is called."""
 LARGEST = 1 << 31
 """Numbers of a row that a damaged file may claim."""
+MOST = sys.float_info.max
+"""JSON also has whole numbers beyond it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +178,7 @@ def _columns(values: object) -> tuple[Column, ...]:
 def _numbers(values: object, size: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     if not isinstance(values, list) or len(values) != size:
         raise ValueError("each column that is held has one unit, mean and deviation")
-    if not all(type(value) in (int, float) and abs(value) < math.inf for value in values):
+    if not all(type(value) in (int, float) and abs(value) <= MOST for value in values):
         raise ValueError("a scale is of finite numbers")
     return np.array(values, np.float64)
 

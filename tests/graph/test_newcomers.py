@@ -303,6 +303,34 @@ def test_what_is_no_file_of_fits(tmp_path: Path, text: str) -> None:
         read_fits(tmp_path, {})
 
 
+json_ = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda some: st.lists(some, max_size=3) | st.dictionaries(st.text(max_size=3), some),
+    max_leaves=4,
+)
+PARTS = {
+    "numbers": ("columns", "held", "unit", "mean", "deviation"),
+    "categories": ("column", "levels"),
+    "text": ("columns", "encoder", "dim"),
+    "rows": ("dim",),
+}
+
+
+@given(st.data())
+def test_whatever_is_told_is_a_fit_or_refused(data: st.DataObject) -> None:
+    use = data.draw(st.sampled_from(sorted(PARTS)))
+    right = {"columns": ["x"], "held": ["x"], "column": "x", "levels": [], "encoder": [], "dim": 1}
+    scale = {name: [1.0] for name in ("unit", "mean", "deviation")}
+    part = {name: {**right, **scale}[name] for name in PARTS[use]}
+    assert FileFit.of({"kind": "columns", "file": "x", "parts": [{"use": use, **part}]})
+    part[data.draw(st.sampled_from(PARTS[use]))] = data.draw(json_ | st.just([10**400]))
+    try:
+        fit = FileFit.of({"kind": "columns", "file": "x", "parts": [{"use": use, **part}]})
+    except ValueError:
+        return
+    assert fit.told()["parts"] == [{"use": use, **part}]
+
+
 def test_fits_come_back_as_they_were(tmp_path: Path) -> None:
     store = described(tmp_path)
     (fits,) = read_fits(store.path, {"entity": 8}).values()
