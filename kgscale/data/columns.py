@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from kgscale.data.audit import Audit
-from kgscale.data.described import NO_LEVEL, CategoryPart, Described, NumberPart, Part, VectorPart
+from kgscale.data.described import Described, Part
 from kgscale.data.files import UNREADABLE, DataFile, unreadable
 from kgscale.data.matrices import DenseMatrix
+from kgscale.data.parts import NO_LEVEL, CategoryPart, NumberPart, VectorPart
 from kgscale.data.spool import append_raw
 from kgscale.data.tables import (
     Column,

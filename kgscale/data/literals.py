@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from kgscale.data.columns import FLOAT, VECTOR, TextEncoder, as_numbers, sound, strict_rows
 from kgscale.data.database import Database
-from kgscale.data.described import Described, NumberPart, Part, VectorPart
+from kgscale.data.described import Described, Part
 from kgscale.data.files import DataFile
 from kgscale.data.matrices import DenseMatrix
+from kgscale.data.parts import NumberPart, VectorPart
 from kgscale.data.spool import PIECE, mapped
 from kgscale.data.tables import Format
 from kgscale.errors import ConfigError, DataError

@@ -41,7 +41,8 @@ class Appended:
 
     Nothing that the store was made of is read again: its entities are taken over as keys, once
     each, and its triples as numbers of these. The result is the store that both inputs together
-    would have made. New triples without a split of their own are all for training, so that what
+    would have made, but that what describes newcomers is scaled as the old store was, whose rows
+    stay as they are. New triples without a split of their own are all for training, so that what
     was held out stays what it was.
 
     Args:

@@ -89,22 +89,31 @@ def _place_of_rows(plain: Sequence[int], stored: StoredFeatures, opened: Opened)
 
 def _places(files: Sequence[int], stored: StoredFeatures, opened: Opened) -> dict[int, int]:
     """The file that each place of the store is described by; of several alike in their order."""
-    assert stored.fits is not None
+    suiting = {file: _suiting(_described(file, opened), stored) for file in files}
     found: dict[int, int] = {}
-    for file in files:
-        rows = _described(file, opened)
-        suiting = [place for place, fit in enumerate(stored.fits) if rows.suits(fit)]
-        if not suiting:
-            raise ConfigError(_unlike(file, words(rows.uses), stored, opened))
-        alike = [one for one in files if _described(one, opened).suits(stored.fits[suiting[0]])]
-        if len(alike) != len(suiting):
+    for file, places in suiting.items():
+        has = words(_described(file, opened).uses)
+        if not places:
+            raise ConfigError(_unlike(file, has, stored, opened))
+        alike = [other for other in files if suiting[other] == places]
+        place = places[alike.index(file) % len(places)]
+        if len(alike) != len(places) or place in found:
             raise ConfigError(
                 f"data.features: {opened.files[file].path} is one of {len(alike)} files that give"
-                f" entities of the type {stored.kind!r} {words(rows.uses)}, and"
-                f" {stored.store} was built of {len(suiting)}: give as many, in the same order"
+                f" entities of the type {stored.kind!r} {has}, and {stored.store} was built of"
+                f" {len(places)}: give as many, in the same order"
             )
-        found[suiting[alike.index(file)]] = file
+        found[place] = file
     return found
+
+
+def _suiting(rows: Described, stored: StoredFeatures) -> list[int]:
+    assert stored.fits is not None
+    for loosely in (False, True):
+        fits = enumerate(stored.fits)
+        if places := [place for place, fit in fits if rows.suits(fit, loosely=loosely)]:
+            return places
+    return []
 
 
 def _described(file: int, opened: Opened) -> Described:

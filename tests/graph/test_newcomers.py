@@ -154,6 +154,28 @@ def test_texts_of_literals_are_made_alike(tmp_path: Path) -> None:
         later(old, {"path": more, **setting}, "d")
 
 
+def test_literals_go_where_their_texts_are(tmp_path: Path) -> None:
+    """Files with and without texts, in another order; and texts that nobody had."""
+    numbers, texts = {"kind": "literals"}, {"kind": "literals", "text": ["bio"], "dim": 2}
+    height = write(tmp_path / "h.tsv", "a\theight\t1", "b\theight\t3")
+    bio = write(tmp_path / "b.tsv", "a\tbio\tred", "a\tage\t9")
+    old = built(tmp_path, [{"path": height, **numbers}, {"path": bio, **texts}])
+    more = [
+        {"path": write(tmp_path / "c.tsv", "d\tbio\tred"), **texts},
+        {"path": write(tmp_path / "i.tsv", "d\theight\t3"), **numbers},
+    ]
+    red = rows(old)["a"][-2:]
+    assert rows(later(old, more, "d"))["d"] == [1, 1, 0, 0, *red]
+    with pytest.raises(ConfigError, match="one of 2 files"):
+        later(old, [more[1], more[1]], "e", "d")
+    alone = built(tmp_path, {"path": height, **numbers}, *TRIPLES, "a\tr\tz")
+    more = [{"path": write(tmp_path / "e.tsv", "d\tbio\tred", "d\theight\t2"), **texts}]
+    version = later(alone, more, "d")
+    assert rows(version)["d"] == [0, 1]
+    left = version.manifest["counts"]["features"]["left_out"]
+    assert left == {"e.tsv": {"count": 1, "first": ["texts"]}}
+
+
 def test_literals_of_rdf(tmp_path: Path) -> None:
     def turtle(name: str, *lines: str) -> RdfFiles:
         path = write(tmp_path / name, "@prefix : <http://x/> .", *lines)
