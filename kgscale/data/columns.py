@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from kgscale.data.audit import Audit
-from kgscale.data.described import NO_LEVEL, CategoryPart, Described, NumberPart, Part, VectorPart
+from kgscale.data.described import Described, Part
 from kgscale.data.files import UNREADABLE, DataFile, unreadable
 from kgscale.data.matrices import DenseMatrix
+from kgscale.data.parts import NO_LEVEL, CategoryPart, NumberPart, VectorPart
 from kgscale.data.spool import append_raw
 from kgscale.data.tables import (
     Column,
@@ -64,7 +65,7 @@ class ColumnFile:
     levels: int = LEVELS
     """Levels of a category that get a column, the most frequent."""
     encoder: TextEncoder
-    told: tuple[Any, ...] = field(default=())
+    told: tuple[str | int, ...] = field(default=())
     """The settings of the encoder."""
     type: str | None = None
     """The storage type that all keys must have."""
@@ -97,10 +98,9 @@ class ColumnFile:
     def open(self, scratch: Path, add: Callable[[pa.Array], None]) -> Described:
         """What the columns hold; ``add`` gets the keys, in order. Copies go to ``scratch``."""
         scratch.mkdir()
-        form = self._format()
-        assert form.columns is not None
+        form, names = self._format()
         levels: list[dict[str, int]] = [{} for _ in self.categories]
-        rows, numbers = 0, len(form.columns) - 1 - len(self.categories) - len(self.text)
+        rows, numbers = 0, len(names) - len(self.categories) - len(self.text)
         for chunk in _chunks(DataFile(self.path), form):
             add(chunk.key)
             rows += len(chunk.key)
@@ -115,10 +115,10 @@ class ColumnFile:
                 append_raw(scratch / f"text-{at}.raw", vectors, VECTOR)
         if not rows:
             raise DataError(f"{self.path} is empty: it needs a key and what describes it per line")
-        return Described(rows, self._parts(scratch, rows, numbers, levels))
+        return Described(rows, self._parts(scratch, rows, names[:numbers], levels))
 
     def _parts(
-        self, scratch: Path, rows: int, numbers: int, levels: list[dict[str, int]]
+        self, scratch: Path, rows: int, numbers: Sequence[Column], levels: list[dict[str, int]]
     ) -> list[Part]:
         def matrix(name: str, kind: np.dtype[Any], width: int) -> DenseMatrix:
             return DenseMatrix(
@@ -127,16 +127,17 @@ class ColumnFile:
 
         parts: list[Part] = []
         if numbers:
-            parts.append(NumberPart(matrix("numbers", FLOAT, numbers)))
-        for at, known in enumerate(levels):
+            parts.append(NumberPart(matrix("numbers", FLOAT, len(numbers)), tuple(numbers)))
+        for at, (name, known) in enumerate(zip(self.categories, levels, strict=True)):
             code = np.memmap(scratch / f"category-{at}.raw", CODE, "r", shape=(rows,))
-            parts.append(CategoryPart(code, list(known), self.levels))
-        for at in range(len(self.text)):
-            parts.append(VectorPart(matrix(f"text-{at}", VECTOR, self.encoder.width())))
+            parts.append(CategoryPart(code, list(known), self.levels, name))
+        for at, name in enumerate(self.text):
+            vectors = matrix(f"text-{at}", VECTOR, self.encoder.width())
+            parts.append(VectorPart(vectors, (name,), self.told))
         return parts
 
-    def _format(self) -> Format:
-        """With the key and all columns that are used."""
+    def _format(self) -> tuple[Format, list[Column]]:
+        """With the key and all columns that are used; and what these are called."""
         used = [*self.numbers, *self.categories, *self.text]
         everything = used == [ALL]
         chosen = [self.key] if everything else [self.key, *used]
@@ -152,8 +153,11 @@ class ColumnFile:
                     f"{self.path} has no column {key!r} but {', '.join(map(repr, names))}: "
                     "set key in data.features"
                 )
-            key, used = place, [at for at in range(len(names)) if at != place]
-        return replace(form, columns=(key, *used))
+            others = [at for at in range(len(names)) if at != place]
+            key, used = place, [*others]
+            if (header or DataFile(self.path).is_parquet) and len({*names}) == len(names):
+                return replace(form, columns=(key, *used)), [names[at] for at in others]
+        return replace(form, columns=(key, *used)), used
 
 
 FLOAT, CODE, VECTOR = np.dtype(np.float64), np.dtype(np.int32), np.dtype(np.float32)

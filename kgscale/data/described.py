@@ -1,23 +1,20 @@
-"""What describes entities, as it was read: numbers, categories and texts, side by side.
+"""What describes entities, as it was read: the parts of a file, side by side.
 
-It becomes features when it is known which entities may be learned from: see ``Part.fit``.
+It becomes features when it is known which entities may be learned from: see ``Part.fit``. What a
+fit was is kept, and newcomers are described by it: see ``Part.again``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kgscale.data.matrices import Matrix
-from kgscale.data.scale import Scale
-from kgscale.data.spool import PIECE, Array
+from kgscale.data.fits import FileFit, Fit, Kind, Use
 
-SAMPLE = 256 << 20
-"""Bytes of numbers that a scale is fitted on; of more rows, as many evenly spaced ones."""
 Rows = NDArray[np.int64]
 
 
@@ -26,8 +23,8 @@ class Fitted(Protocol):
     """Features that are taken a few rows at a time."""
 
     @property
-    def dim(self) -> int:
-        """Numbers of a row; perhaps none."""
+    def fit(self) -> Fit:
+        """What a store keeps of them; its ``dim`` may be 0."""
         ...
 
     def take(self, rows: Rows) -> NDArray[np.float32]: ...
@@ -37,6 +34,9 @@ class Fitted(Protocol):
 class Part(Protocol):
     """Some columns of a file."""
 
+    @property
+    def uses(self) -> Iterator[Use]: ...
+
     def fit(self, rows: Rows, known: Rows) -> Fitted:
         """Those of a type of entities.
 
@@ -44,6 +44,14 @@ class Part(Protocol):
             rows: of all its entities, in their order.
             known: those of them that may be learned from: no entity of valid or test.
         """
+        ...
+
+    def again(self, fit: Fit) -> Fitted | None:
+        """As a fit has it; nothing if that is of other columns."""
+        ...
+
+    def strange(self, fit: Fit | None, rows: Rows) -> list[str]:
+        """What these rows have that the fit gives no column."""
         ...
 
     def forget(self) -> None:
@@ -57,12 +65,43 @@ class Described:
 
     size: int
     parts: Sequence[Part]
+    kind: Kind = "columns"
 
     def __len__(self) -> int:
         return self.size
 
+    @property
+    def uses(self) -> list[Use]:
+        return [use for part in self.parts for use in part.uses]
+
     def fit(self, rows: Rows, known: Rows) -> SideBySide:
         return SideBySide([part.fit(rows, known) for part in self.parts])
+
+    def suits(self, kept: FileFit, *, loosely: bool = False) -> bool:
+        """Whether it is of the same columns, for the same uses, in whatever order.
+
+        Literals have whichever attributes they have: of them the texts are to be made alike; or,
+        ``loosely``, one of both may lack texts.
+        """
+        mine, theirs = set(self.uses), {use for part in kept.parts for use in part.uses}
+        if self.kind == "literals":
+            mine, theirs = ({use for use in some if use[0] == "text"} for some in (mine, theirs))
+            loosely = loosely and not (mine and theirs)
+        else:
+            loosely = False
+        return kept.kind == self.kind and (mine == theirs or loosely)
+
+    def again(self, kept: FileFit, rows: Rows) -> tuple[SideBySide, list[str]]:
+        """Each part as it is kept, and what these rows have that is given no column."""
+        found: list[Fitted] = [Absent(fit) for fit in kept.parts]
+        strange = []
+        for part in self.parts:
+            mine: Fit | None = None
+            for at, fit in enumerate(kept.parts):
+                if (fitted := part.again(fit)) is not None:
+                    found[at], mine = fitted, fit
+            strange += part.strange(mine, rows)
+        return SideBySide(found), strange
 
     def forget(self) -> None:
         for part in self.parts:
@@ -76,114 +115,22 @@ class SideBySide:
     parts: Sequence[Fitted]
 
     @property
+    def fits(self) -> tuple[Fit, ...]:
+        return tuple(part.fit for part in self.parts)
+
+    @property
     def dim(self) -> int:
-        return sum(part.dim for part in self.parts)
+        return sum(fit.dim for fit in self.fits)
 
     def take(self, rows: Rows) -> NDArray[np.float32]:
         return np.concatenate([part.take(rows) for part in self.parts], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
-class NumberPart:
-    """Numbers of which some may be missing (NaN): each becomes a scaled one and a bit that tells
-    whether it is there. A column that no entity has is left out."""
+class Absent:
+    """What newcomers are said nothing of: zeros, as of each entity without it."""
 
-    matrix: Matrix
-
-    def fit(self, rows: Rows, known: Rows) -> Fitted:
-        held = np.zeros(self.matrix.dim, bool)
-        for start in range(0, len(rows), PIECE):
-            held |= ~np.isnan(self._take(rows[start : start + PIECE])).all(axis=0)
-            self.matrix.forget()
-        column = np.flatnonzero(held)
-        sample = max(1, SAMPLE // (8 * max(1, len(column))))
-        if len(known) > sample:
-            known = known[np.linspace(0, len(known) - 1, sample).astype(np.int64)]
-        return ScaledNumbers(self, column, Scale.fit(self._take(known)[:, column]))
-
-    def _take(self, rows: Rows) -> NDArray[np.float64]:
-        return self.matrix.take(rows).astype(np.float64)
-
-    def forget(self) -> None:
-        self.matrix.forget()
-
-
-@dataclass(frozen=True, slots=True)
-class ScaledNumbers:
-    """Of each column its number and its bit."""
-
-    part: NumberPart
-    column: Rows
-    scale: Scale
-
-    @property
-    def dim(self) -> int:
-        return 2 * len(self.column)
+    fit: Fit
 
     def take(self, rows: Rows) -> NDArray[np.float32]:
-        return self.scale.apply(self.part.matrix.take(rows)[:, self.column].astype(np.float64))
-
-
-NO_LEVEL = -1
-
-
-@dataclass(frozen=True, slots=True)
-class CategoryPart:
-    """A category of each row by its place in ``levels``, or ``NO_LEVEL``."""
-
-    code: Array
-    levels: Sequence[str]
-    most: int
-    """The most frequent levels get a column each, of ones and zeros, and all others none."""
-
-    def fit(self, rows: Rows, known: Rows) -> Fitted:
-        code = self.code[known]
-        count = np.bincount(code[code != NO_LEVEL], minlength=len(self.levels))
-        # A level that learning never saw would bring a weight that nobody has learned.
-        seen = [at for at in range(len(self.levels)) if count[at]]
-        frequent = sorted(seen, key=lambda at: (-count[at], self.levels[at].encode()))[: self.most]
-        place = np.full(len(self.levels) + 1, NO_LEVEL)
-        place[sorted(frequent, key=lambda at: self.levels[at].encode())] = range(len(frequent))
-        return OneHot(self, place)
-
-    def forget(self) -> None:
-        """Nothing is mapped."""
-
-
-@dataclass(frozen=True, slots=True)
-class OneHot:
-    """``place``: the column of each level, or ``NO_LEVEL``; its last is for rows without one."""
-
-    part: CategoryPart
-    place: Array
-
-    @property
-    def dim(self) -> int:
-        return int(self.place.max()) + 1
-
-    def take(self, rows: Rows) -> NDArray[np.float32]:
-        column = self.place[self.part.code[rows]]
-        hot = np.zeros((len(rows), self.dim), np.float32)
-        has = np.flatnonzero(column != NO_LEVEL)
-        hot[has, column[has]] = 1
-        return hot
-
-
-@dataclass(frozen=True, slots=True)
-class VectorPart:
-    """Vectors of texts, which need no fit."""
-
-    matrix: Matrix
-
-    def fit(self, rows: Rows, known: Rows) -> Fitted:
-        return self
-
-    @property
-    def dim(self) -> int:
-        return self.matrix.dim
-
-    def take(self, rows: Rows) -> NDArray[np.float32]:
-        return self.matrix.take(rows).astype(np.float32)
-
-    def forget(self) -> None:
-        self.matrix.forget()
+        return np.zeros((len(rows), self.fit.dim), np.float32)

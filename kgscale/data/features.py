@@ -11,11 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 
 from kgscale.data.audit import Audit
-from kgscale.data.described import Described, NumberPart
+from kgscale.data.described import Described
 from kgscale.data.files import DataFile
 from kgscale.data.labels import LabelFile
 from kgscale.data.matrices import DenseMatrix, Matrix, open_npy, open_npz
 from kgscale.data.number_tables import read_numbers
+from kgscale.data.parts import NumberPart
 from kgscale.data.spool import Array
 from kgscale.data.tables import Format, read_rows
 from kgscale.errors import ConfigError, DataError
@@ -121,7 +122,9 @@ class FeatureFile:
         matrix = open_npy(self.path) if kind == ".npy" else open_npz(self.path, scratch)
         for keys in self._array_keys(len(matrix)):
             add(keys)
-        return Described(len(matrix), [NumberPart(matrix)]) if self.scaled else matrix
+        if not self.scaled:
+            return matrix
+        return Described(len(matrix), [NumberPart(matrix, tuple(range(matrix.dim)))])
 
     def _array_keys(self, rows: int) -> Iterator[pa.Array]:
         if self.keys is None:

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from kgscale.data.columns import FLOAT, VECTOR, TextEncoder, as_numbers, sound, strict_rows
 from kgscale.data.database import Database
-from kgscale.data.described import Described, NumberPart, Part, VectorPart
+from kgscale.data.described import Described, Part
 from kgscale.data.files import DataFile
 from kgscale.data.matrices import DenseMatrix
+from kgscale.data.parts import NumberPart, VectorPart
 from kgscale.data.spool import PIECE, mapped
 from kgscale.data.tables import Format
 from kgscale.errors import ConfigError, DataError
@@ -44,7 +45,7 @@ class LiteralFile:
     least: int = 1
     """Entities that an attribute of numbers must have, to get a column."""
     encoder: TextEncoder
-    told: tuple[Any, ...] = ()
+    told: tuple[str | int, ...] = ()
     """The settings of the encoder."""
     type: str | None = None
     """The storage type that all keys must have."""
@@ -71,7 +72,14 @@ class LiteralFile:
         with LiteralTable(scratch) as table:
             for chunk in self._read():
                 table.insert(chunk)
-            return table.columns(self.path, add, least=self.least, encoder=self.encoder)
+            return table.columns(
+                self.path,
+                add,
+                least=self.least,
+                encoder=self.encoder,
+                text=tuple(sorted(self.text)),
+                told=self.told,
+            )
 
     def _read(self) -> Iterator[pa.Table]:
         texts = pa.array(self.text, pa.string())
@@ -113,9 +121,16 @@ class LiteralTable:
         *,
         least: int,
         encoder: TextEncoder,
+        told: tuple[str | int, ...],
+        text: tuple[str, ...] = (),
     ) -> Described:
         """Numbers by attribute, in the order of their bytes (of several the median); then all
-        texts of an entity as one vector, in the order of attributes and bytes."""
+        texts of an entity as one vector, in the order of attributes and bytes.
+
+        Args:
+            told: the settings of the encoder.
+            text: the attributes that have texts, if they are named.
+        """
         run = self._database.run
         run("CREATE TABLE owner AS SELECT DISTINCT key FROM literal ORDER BY key")
         rows = 0
@@ -128,18 +143,20 @@ class LiteralTable:
             f"""CREATE TABLE attribute AS SELECT attribute FROM literal WHERE text IS NULL
             GROUP BY attribute HAVING count(DISTINCT key) >= {least} ORDER BY attribute"""
         )
-        ((attributes,),) = run("SELECT count(*) FROM attribute")
+        found = run("SELECT attribute FROM attribute ORDER BY rowid")
+        attributes = tuple(attribute for (attribute,) in found)
         ((texts,),) = run("SELECT count(text) FROM literal")
         parts: list[Part] = []
         if attributes:
-            parts.append(NumberPart(DenseMatrix(path, self._numbers(rows, attributes))))
+            numbers = DenseMatrix(path, self._numbers(rows, len(attributes)))
+            parts.append(NumberPart(numbers, attributes))
         if texts:
-            parts.append(VectorPart(DenseMatrix(path, self._texts(rows, encoder))))
+            parts.append(VectorPart(DenseMatrix(path, self._texts(rows, encoder)), text, told))
         if not parts:
             raise DataError(
                 f"{path}: no attribute has {least:,} entities: lower least in data.features"
             )
-        return Described(rows, parts)
+        return Described(rows, parts, "literals")
 
     def _numbers(self, rows: int, attributes: int) -> NDArray[np.float64]:
         flat = mapped(self._scratch / "numbers.raw", FLOAT, rows * attributes)

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from kgscale.data.described import Described as DescribedRows
 from kgscale.data.literals import LITERAL, LiteralTable
-from kgscale.data.ngrams import NGrams
+from kgscale.data.ngrams import DIM, SIZES, NGrams
 
 Described: TypeAlias = tuple[str, str, float | None, str | None]
 """Subject, predicate, and a number or a text."""
@@ -81,4 +81,6 @@ class RdfLiterals:
         with LiteralTable(scratch) as table:
             for batch in pa.ipc.open_stream(self._file):
                 table.insert(pa.table(batch.columns, schema=LITERAL))
-            return table.columns(Path(self.path), add, least=1, encoder=NGrams())
+            return table.columns(
+                Path(self.path), add, least=1, encoder=NGrams(), told=(DIM, *SIZES)
+            )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kgscale.data.audit import Audit
-from kgscale.data.features import FeatureFile
-from kgscale.data.matrices import DenseMatrix, Matrix
+from kgscale.data.features import Features
+from kgscale.data.literals import LiteralFile
 from kgscale.data.source import (
     DEFAULT_TYPE,
     Facts,
@@ -30,6 +30,7 @@ from kgscale.errors import ConfigError, DataError
 from kgscale.graph.features import feature_file
 from kgscale.graph.labels import UNLABELLED
 from kgscale.graph.store import GraphStore
+from kgscale.graph.stored import StoredFeatures, read_fits
 
 PIECE = 1 << 18
 """Rows handed over at once."""
@@ -40,7 +41,8 @@ class Appended:
 
     Nothing that the store was made of is read again: its entities are taken over as keys, once
     each, and its triples as numbers of these. The result is the store that both inputs together
-    would have made. New triples without a split of their own are all for training, so that what
+    would have made, but that what describes newcomers is scaled as the old store was, whose rows
+    stay as they are. New triples without a split of their own are all for training, so that what
     was held out stays what it was.
 
     Args:
@@ -88,13 +90,6 @@ class Appended:
                 f"data.undirected is {str(found.undirected).lower()}, and"
                 f" {str(self.old.undirected).lower()} of {self.old.path}: set it alike"
             )
-        for file in found.features:
-            if not isinstance(file, FeatureFile) or file.scaled:
-                raise ConfigError(
-                    f"data.features: {file.path} is scaled by the entities that are described in"
-                    " it, and a store keeps its numbers as they are: give rows of numbers like"
-                    " those in it, or leave out what describes newcomers"
-                )
         return replace(
             found,
             earlier=_batches(self.old.path / "entities.parquet", "key"),
@@ -103,7 +98,7 @@ class Appended:
             relations=_both(self._relations(), found.relations),
             node_labels=_both(self._node_labels(), found.node_labels),
             label_rule=self._label_rule(found),
-            features=[*self._features(), *found.features],
+            features=self._features(found.features),
         )
 
     def _facts(self, found: Reading) -> Iterator[Facts | NumberedFacts]:
@@ -201,38 +196,25 @@ class Appended:
             )
             first += len(keys)
 
-    def _features(self) -> Iterator[StoredFeatures]:
+    def _features(self, new: Sequence[Features]) -> list[Features]:
         told = self.old.manifest["counts"].get("features", {"matrices": []})
-        for at, kind in enumerate(self.old.types):
-            path = self.old.path / feature_file(at)
-            if told["matrices"] and path.exists():
-                yield StoredFeatures(self.old, path, kind.name, kind.start, kind.stop)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFeatures:
-    """The rows that a type's entities have in a store."""
-
-    store: GraphStore
-    path: Path
-    kind: str
-    start: int
-    stop: int
-
-    @property
-    def type(self) -> str | None:
-        return self.kind
-
-    def open(self, scratch: Path, add: Callable[[pa.Array], None]) -> Matrix:
-        """The matrix as it is mapped; nothing is copied."""
-        scratch.mkdir()
-        first = 0
-        for keys in _batches(self.store.path / "entities.parquet", "key"):
-            low, high = max(self.start - first, 0), min(self.stop - first, len(keys))
-            if low < high:
-                add(keys.slice(low, high - low))
-            first += len(keys)
-        return DenseMatrix(self.path, np.load(self.path, mmap_mode="r", allow_pickle=False))
+        kinds = {self.old.types[of["type"]]: of for of in told["matrices"]}
+        fits = read_fits(self.old.path, {kind.name: of["dim"] for kind, of in kinds.items()})
+        stored = [
+            StoredFeatures(
+                store=self.old.path,
+                path=self.old.path / feature_file(of["type"]),
+                kind=kind.name,
+                start=kind.start,
+                stop=kind.stop,
+                fits=fits.get(kind.name),
+            )
+            for kind, of in kinds.items()
+        ]
+        if any(fit.kind == "literals" for some in fits.values() for fit in some):
+            # Which attributes have columns is known: newcomers may be few.
+            new = [replace(one, least=1) if isinstance(one, LiteralFile) else one for one in new]
+        return [*stored, *new]
 
 
 def numbers_in(old: GraphStore, new: GraphStore) -> tuple[np.ndarray, np.ndarray]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,40 +16,20 @@ from torch import Tensor
 
 from kgscale.data.described import Described
 from kgscale.data.features import Features, NumberedFeatures
-from kgscale.data.matrices import Matrix, Place, narrow
+from kgscale.data.fits import FileFit, Fits
 from kgscale.data.spool import Array, NpyWriter
 from kgscale.errors import ConfigError, DataError
+from kgscale.graph.blocks import NO_ROW, Block, LeftOut, Opened, described, stacked
 from kgscale.graph.integrity import ContentHash
+from kgscale.graph.newcomers import continued
+from kgscale.graph.stored import StoredFeatures, write_fits
 from kgscale.graph.workshop import Workshop
 
 BYTES = 8 << 20
 """Of features written at once."""
+SHOWN = 3
+"""Named of what is left out."""
 ROW = pa.schema([("key", pa.string()), ("row", pa.int64())])
-NO_ROW = -1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """All files of features; a row of file ``i`` has the number ``starts[i] + row``."""
-
-    files: Sequence[Features]
-    matrices: Sequence[Matrix | Described]
-    starts: Array
-
-    def at(self, row: int) -> tuple[int, int]:
-        file = int(np.searchsorted(self.starts, row, side="right")) - 1
-        return file, row - int(self.starts[file])
-
-    def where(self, row: int) -> str:
-        file, inside = self.at(row)
-        return f"{self.files[file].path} row {inside} (counted from 0)"
-
-    @property
-    def groups(self) -> list[list[int]]:
-        """The files that stack rows, which are one, and each that stands beside them."""
-        described = [at for at, rows in enumerate(self.matrices) if isinstance(rows, Described)]
-        stacked = [at for at in range(len(self.matrices)) if at not in described]
-        return [stacked] * bool(stacked) + [[at] for at in described]
 
 
 def feature_file(number: int) -> str:
@@ -86,17 +65,30 @@ def write_features(
     opened = _open(files, types, shop)
     row = _rows_of_entities(opened, types, shop)
     shop.keys.run("DROP TABLE feature_row")
-    told = []
+    told, fits = [], {}
+    left_out: LeftOut = {}
     for number, kind in enumerate(types):
         inside = slice(kind["start"], kind["stop"])
         mine = row[:, inside]
         if (mine != NO_ROW).any():
             path = directory / feature_file(number)
             free = np.ones(mine.shape[1], bool) if held is None else ~held[inside]
-            told.append({"type": number, **_write(path, mine, free, opened, content, number)})
+            blocks = _blocks(mine, free, opened, left_out)
+            written = _write(path, blocks, len(free), opened, content, number)
+            missing = int((mine == NO_ROW).all(axis=0).sum())
+            told.append({"type": number, **written, "entities_without_row": missing})
+            if (made := _all_fits(blocks)) is not None:
+                fits[kind["name"]] = made
+    write_fits(directory, fits)
     for at in range(len(files)):
         shutil.rmtree(_copies(shop, at))
-    return {"matrices": told, "rows_without_facts": int(opened.starts[-1] - (row != NO_ROW).sum())}
+    unused = int(opened.starts[-1] - (row != NO_ROW).sum())
+    more = {"left_out": _counted(left_out)} if left_out else {}
+    return {"matrices": told, "rows_without_facts": unused, **more}
+
+
+def _counted(left_out: LeftOut) -> dict[str, Any]:
+    return {file: {"count": len(some), "first": some[:SHOWN]} for file, some in left_out.items()}
 
 
 def _open(files: Sequence[Features], types: list[dict[str, Any]], shop: Workshop) -> Opened:
@@ -145,7 +137,12 @@ def _copies(shop: Workshop, number: int) -> Path:
 
 
 def _refuse_repeated(opened: Opened, group: list[int], shop: Workshop) -> None:
-    ranges = [f"row >= {opened.starts[at]} AND row < {opened.starts[at + 1]}" for at in group]
+    # What describes newcomers is for them alone: a store's rows stay as they are.
+    stored = [at for at, file in enumerate(opened.files) if isinstance(file, StoredFeatures)]
+    ranges = [
+        f"row >= {opened.starts[at]} AND row < {opened.starts[at + 1]}"
+        for at in sorted({*group, *stored})
+    ]
     again = shop.keys.run(
         f"""SELECT key, min(row), max(row), count(*) OVER () FROM feature_row
         WHERE {" OR ".join(ranges)} GROUP BY key HAVING count(*) > 1 ORDER BY key LIMIT 1"""
@@ -212,17 +209,29 @@ def _strangers(file: Features, start: int, shop: Workshop) -> str:
     )
 
 
-def _write(
-    path: Path, row: Array, free: Array, opened: Opened, content: ContentHash, number: int
-) -> dict[str, Any]:
+def _blocks(row: Array, free: Array, opened: Opened, left_out: LeftOut) -> list[Block]:
     """``row``: of each group and entity of the type; ``free``: whom scales may be learned from."""
-    blocks = [
-        _described(group[0], mine, free, opened)
+    for at in opened.used(opened.groups[0], row[0]):
+        if isinstance(opened.files[at], StoredFeatures):
+            return [continued(at, row, opened, left_out)]
+    return [
+        described(group[0], mine, free, opened)
         if isinstance(opened.matrices[group[0]], Described)
-        else _stacked(group, mine, opened)
+        else stacked(group, mine, opened)
         for group, mine in zip(opened.groups, row, strict=True)
         if (mine != NO_ROW).any()
     ]
+
+
+def _write(
+    path: Path,
+    blocks: Sequence[Block],
+    size: int,
+    opened: Opened,
+    content: ContentHash,
+    number: int,
+) -> dict[str, Any]:
+    """``size``: entities of the type."""
     blocks = [block for block in blocks if block.dim]
     dim = sum(block.dim for block in blocks)
     if not dim:
@@ -230,90 +239,24 @@ def _write(
             f"{opened.files[0].path}: no column tells anything of an entity: give others"
         )
     kind = np.result_type(*(block.kind for block in blocks))
-    writer = NpyWriter(path, kind, len(free), dim)
-    content.add(f"feature/{number}/shape", np.array([len(free), dim], np.int64))
+    writer = NpyWriter(path, kind, size, dim)
+    content.add(f"feature/{number}/shape", np.array([size, dim], np.int64))
     step = max(1, BYTES // (dim * kind.itemsize))
-    for first in range(0, len(free), step):
-        stop = min(first + step, len(free))
+    for first in range(0, size, step):
+        stop = min(first + step, size)
         whole = np.concatenate([block.take(first, stop) for block in blocks], axis=1, dtype=kind)
         writer.append(whole)
         content.add(f"feature/{number}", whole)
         for rows in opened.matrices:
             rows.forget()
     writer.finish()
-    missing = int((row == NO_ROW).all(axis=0).sum())
-    return {"dim": dim, "dtype": str(kind), "entities_without_row": missing}
+    return {"dim": dim, "dtype": str(kind)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """Some columns of a type's features; ``take`` gives those of a range of its entities."""
-
-    dim: int
-    kind: np.dtype[Any]
-    take: Callable[[int, int], Array]
-
-
-def _described(at: int, row: Array, free: Array, opened: Opened) -> Block:
-    """Scaled by the rows of those who may be learned from."""
-    rows, start = opened.matrices[at], int(opened.starts[at])
-    assert isinstance(rows, Described)
-    has = row != NO_ROW
-    fitted = rows.fit(row[has] - start, row[has & free] - start)
-
-    def take(first: int, stop: int) -> Array:
-        block = np.zeros((stop - first, fitted.dim), np.float32)
-        mine = np.flatnonzero(has[first:stop])
-        block[mine] = fitted.take(row[first:stop][mine] - start)
-        return block
-
-    return Block(dim=fitted.dim, kind=np.dtype(np.float32), take=take)
-
-
-def _stacked(group: list[int], row: Array, opened: Opened) -> Block:
-    """Numbers as they stand, of whichever file knows an entity."""
-    starts = opened.starts
-    used = [at for at in group if ((row >= starts[at]) & (row < starts[at + 1])).any()]
-    matrices = {at: rows for at in used if isinstance(rows := opened.matrices[at], Matrix)}
-    dim, kind = _common(matrices, opened)
-
-    def take(first: int, stop: int) -> Array:
-        return _block(row[first:stop], matrices, opened, dim, kind)
-
-    return Block(dim=dim, kind=kind, take=take)
-
-
-def _common(matrices: Mapping[int, Matrix], opened: Opened) -> tuple[int, np.dtype[np.generic]]:
-    """Columns of all files, and float16 if all of them hold it."""
-    first, *others = matrices
-    dim = matrices[first].dim
-    for other in others:
-        if matrices[other].dim != dim:
-            raise DataError(
-                f"{opened.files[other].path} has {matrices[other].dim:,} columns, but "
-                f"{opened.files[first].path} has {dim:,}, for entities of one type: "
-                "give the same columns, or types in data.types"
-            )
-    halves = all(matrix.dtype == np.float16 for matrix in matrices.values())
-    return dim, np.dtype(np.float16 if halves else np.float32)
-
-
-def _block(
-    row: Array,
-    matrices: Mapping[int, Matrix],
-    opened: Opened,
-    dim: int,
-    kind: np.dtype[np.generic],
-) -> Array:
-    block = np.zeros((len(row), dim), kind)
-    for at, matrix in matrices.items():
-        start = int(opened.starts[at])
-        mine = np.flatnonzero((row >= start) & (row < opened.starts[at + 1]))
-        rows = row[mine]
-
-        def where(place: Place, rows: Array = rows) -> str:
-            return f"{opened.where(int(rows[place[0]]))} column {place[1]}"
-
-        if len(mine):
-            block[mine] = narrow(matrix.take(rows - start), kind, where)
-    return block
+def _all_fits(blocks: Sequence[Block]) -> Fits | None:
+    found: list[FileFit] = []
+    for block in blocks:
+        if block.fits is None:
+            return None
+        found += block.fits
+    return tuple(found)

@@ -11,7 +11,7 @@ import torch
 
 import kgscale
 from kgscale.tasks.runs import LinkRun, Run
-from tests.cli.conftest import Command
+from tests.cli.conftest import SMALL, Command
 from tests.cli.test_explain import KINDS, people, train  # noqa: F401
 
 
@@ -107,6 +107,37 @@ def test_a_newcomer_has_a_label_and_a_number(
     run = train(command, tmp_path, "task=node_regression", *people, *numbers)
     later, _ = goes_on(command, run, tmp_path, *added, "data.label_numbers=true")
     assert later.predict(entity="new")["value"] == pytest.approx([200], abs=60)
+
+
+def test_a_newcomer_is_described_as_all_others_were(
+    command: Command, data: Path, tmp_path: Path
+) -> None:
+    """By an age and a trade: one like a known entity in all that is read gets its vector."""
+
+    def told(name: str, *lines: str, uses: str = "numbers: [age], categories: [trade]") -> str:
+        (tmp_path / f"{name}.tsv").write_text("key\tage\ttrade\n" + "".join(lines))
+        return f"data.features={{path: '{tmp_path / name}.tsv', {uses}}}"
+
+    keys = [f"entity {at}" for at in range(10)]
+    features = told("old", *(f"{key}\t{at}\t{'xy'[at % 2]}\n" for at, key in enumerate(keys)))
+    model = "encoder=embedding", "inputs.learned=none"
+    run = train(command, tmp_path, "data=triples", f"data.path={data}", features, *model, *SMALL)
+    more = tmp_path / "more.tsv"
+    more.write_text("newcomer\trelation 0\tentity 1\nother\trelation 1\tentity 2\n")
+    features = told("new", "newcomer\t4\tx\n", "other\t\tz\n")
+    later, out = goes_on(command, run, tmp_path, f"data.path={more}", features)
+    assert "2 entities are new" in out
+    assert "note: 1 of what new.tsv tells has no column in the store" in " ".join(out.split())
+    assert isinstance(later, LinkRun)
+    vector = later.vectors.entity
+    newcomer, known = (later.store.find_entity(key) for key in ("newcomer", "entity 4"))
+    assert torch.equal(vector[newcomer], vector[known])
+    assert len(later.predict(head="newcomer", relation="relation 0", k=3)["tail"]) == 3
+    features = told("less", "newcomer\t4\tx\n", uses="numbers: [age]")
+    code, _, error = command("ingest", f"onto={run}", f"data.path={more}", features)
+    assert code == 2
+    assert "name the same columns for the same uses" in error
+    assert "Traceback" not in error
 
 
 @pytest.mark.slow

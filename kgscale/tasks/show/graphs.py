@@ -110,6 +110,12 @@ def _features(store: GraphStore) -> Iterator[str]:
     unused = told["rows_without_facts"]
     more = f"; {unused:,} rows of keys in no triple left out" if unused else ""
     yield f"features: {'; '.join(matrices)}{more}"
+    for file, what in told.get("left_out", {}).items():
+        more = ", …" if what["count"] > len(what["first"]) else ""
+        yield (
+            f"note: {what['count']:,} of what {file} tells has no column in the store, and is left"
+            f" out: {', '.join(what['first'])}{more}"
+        )
 
 
 def _oddities(counts: Mapping[str, Any]) -> Iterator[str]:
