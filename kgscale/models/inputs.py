@@ -29,9 +29,10 @@ class EntityInput(nn.Module):
             of its ``features`` (0 for none).
         dim: length of the vectors.
         learned: which entities have a learned vector of their own: those whose features are
-            ``missing``, ``all`` (added to the features' map), or ``none`` (those without features
-            share a vector per type, so that all there is to learn from is the graph). ``anchors``:
-            nobody has, and all are described by anchors nearby, beside their features.
+            ``missing``, ``all`` (added to the features' map, which begins with zeros), or ``none``
+            (those without features share a vector per type, so that all there is to learn from is
+            the graph). ``anchors``: nobody has, and all are described by anchors nearby, beside
+            their features.
         anchors: settings of :class:`AnchoredInput`, for ``learned=anchors``.
         dropout: share of the features' numbers that training leaves out.
         normalize: divide an entity's features by the sum of their absolute values.
@@ -74,6 +75,10 @@ class EntityInput(nn.Module):
         self.maps = nn.ModuleList(
             glorot_linear(kind["features"], dim, generator) for kind in types if kind["features"]
         )
+        if learned == "all":
+            # Alike from the start, entities would be taken for each other, and for themselves.
+            for linear in self.maps:
+                nn.init.zeros_(linear.weight)
         self.anchored = None
         if learned == "anchors":
             assert anchors is not None

@@ -25,7 +25,11 @@ LEARNED = st.sampled_from(["missing", "all", "none"])
 
 def inputs(**settings: Any) -> EntityInput:
     generator = torch.Generator().manual_seed(1)
-    return EntityInput(**{"types": TYPES, "dim": 6, "generator": generator, **settings}).eval()
+    module = EntityInput(**{"types": TYPES, "dim": 6, "generator": generator, **settings}).eval()
+    for linear in module.maps:
+        # As after some training.
+        torch.nn.init.normal_(linear.weight, generator=generator)
+    return module
 
 
 def rows(entity_id: torch.Tensor) -> tuple[FeatureRows, ...]:
@@ -60,6 +64,17 @@ def test_all_adds_a_learned_vector_to_the_features() -> None:
     assert module.table is not None
     expected = module.table.weight[11] + module.maps[1](FEATURES[3][1])
     torch.testing.assert_close(module(ids, rows(ids))[0], expected)
+
+
+def test_beside_learned_vectors_features_begin_with_nothing() -> None:
+    ids, generator = torch.tensor([4, 11, 2]), torch.Generator().manual_seed(1)
+    module = EntityInput(types=TYPES, dim=6, learned="all", generator=generator)
+    assert module.table is not None
+    assert torch.equal(module(ids, rows(ids)), module.table.weight[ids])
+    module(ids, rows(ids)).sum().backward()
+    assert all((linear.weight.grad != 0).any() for linear in module.maps)
+    alone = EntityInput(types=TYPES, dim=6, learned="missing", generator=generator)
+    assert all((linear.weight != 0).any() for linear in alone.maps)
 
 
 def test_none_knows_the_type_alone() -> None:
