@@ -166,7 +166,8 @@ def _composed(overrides: Sequence[str], name: str) -> Settings:
         with initialize_config_dir(str(conf_directory()), version_base="1.3"):
             config = compose(name, overrides=list(overrides))
         plain = OmegaConf.to_container(config, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    # The last two: a key below a list that is no place in it.
+    except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
         raise ConfigError(_explain(error, overrides, name)) from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from kgscale.cli.answer import opened
 from kgscale.errors import ConfigError, DataError
@@ -12,6 +12,16 @@ from kgscale.tasks import show
 from kgscale.tasks.directory import check_writable, read_results
 from kgscale.tasks.report import REPORT, write_report
 from kgscale.tasks.schema import from_settings, mebibytes
+
+UNUSABLE: Final = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What numbers and names that training never wrote end with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +56,7 @@ def report(settings: Mapping[str, Any]) -> int:
     try:
         with show.busy(console, "writing the report"):
             write_report(run)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except UNUSABLE as error:
         raise DataError(
             f"{run.directory}: what is measured there is not as training or evaluate left it"
             f" ({type(error).__name__}: {error}); train again"

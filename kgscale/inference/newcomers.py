@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from kgscale.graph.adjacency import Adjacency
@@ -19,6 +19,8 @@ COMMON: Final = 4096
 """Entities that share a fact, beyond which it tells too little about any of them."""
 AT_ONCE: Final = 256
 """Newcomers that are fitted together: bounds the scores that are kept."""
+EDGES: Final = 1 << 22
+"""Of facts' other ends, looked at together: bounds what hubs among them take."""
 CANDIDATES: Final = 1 << 16
 """Entities that a fact's other end is told from; a seeded sample where there are more."""
 STEPS: Final = 30
@@ -54,19 +56,42 @@ def alike(graph: Adjacency, newcomers: Int64[Tensor, " new"]) -> Alike:
         fact, row = expand_runs(bounds[ids], bounds[ids + 1])
         end = graph.source[fact].long()
         wanted = inverse(graph.relation[fact].long(), num_relations=graph.num_relations)
-        # Whoever else has the fact is a source of the end's own edges, by the inverse relation.
-        edge, which = expand_runs(bounds[end], bounds[end + 1])
-        other = graph.source[edge].long()
-        keep = (graph.relation[edge].long() == wanted[which]) & ~is_new[other]
-        other, which = other[keep], which[keep]
-        count = torch.bincount(which, minlength=len(fact))
-        few = count[which] <= COMMON
-        other, which = other[few], which[few]
-        share = 1 / torch.log(2.0 + count[which])
-        pair, place = torch.unique(row[which] * len(is_new) + other, return_inverse=True)
+        found = [
+            _others(graph, row[some], end[some], wanted[some], is_new)
+            for some in _pieces(bounds[end + 1] - bounds[end])
+        ]
+        whose, other, share = (torch.cat(column) for column in zip(*found, strict=True))
+        pair, place = torch.unique(whose * len(is_new) + other, return_inverse=True)
         weight = torch.zeros(len(pair)).index_add(0, place, share) ** 2
         parts.append(Alike(first + pair // len(is_new), pair % len(is_new), weight))
     return Alike(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _pieces(size: Int64[Tensor, " fact"]) -> Iterator[Int64[Tensor, " some"]]:
+    """Facts that follow each other, of whose ends ``size`` edges each are few enough together."""
+    number = torch.unique_consecutive(size.cumsum(0) // EDGES, return_counts=True)[1]
+    yield from torch.split(torch.arange(len(size)), number.tolist() or [0])
+
+
+def _others(
+    graph: Adjacency,
+    row: Int64[Tensor, " fact"],
+    end: Int64[Tensor, " fact"],
+    wanted: Int64[Tensor, " fact"],
+    is_new: Bool[Tensor, " entity"],
+) -> tuple[Int64[Tensor, " found"], Int64[Tensor, " found"], Float[Tensor, " found"]]:
+    """The row of a fact, who else has it, and what that counts.
+
+    Whoever else has it is a source of the end's own edges, by the inverse relation, ``wanted``.
+    """
+    edge, which = expand_runs(graph.indptr[end].long(), graph.indptr[end + 1].long())
+    other = graph.source[edge].long()
+    keep = (graph.relation[edge].long() == wanted[which]) & ~is_new[other]
+    other, which = other[keep], which[keep]
+    count = torch.bincount(which, minlength=len(end))
+    few = count[which] <= COMMON
+    other, which = other[few], which[few]
+    return row[which], other, 1 / torch.log(2.0 + count[which])
 
 
 def means(

@@ -184,12 +184,9 @@ def _settle(
     assert isinstance(run.model, LinkModel)
     embedder, graph = run.embedder, run.store.adjacency()
     every, kind = embedder.every, _kind(run.store)
-    spread = torch.stack(
-        [
-            every.entity[known & (kind == at)].var(dim=0, correction=0).mean()
-            for at in range(len(run.store.types))
-        ]
-    )
+    spread = torch.zeros(len(run.store.types))
+    for at in sorted(set(kind[new].tolist())):  # of others there may be no row, and no variance
+        spread[at] = every.entity[known & (kind == at)].var(dim=0, correction=0).mean()
     here = every.rows(new).cpu()
     aim = fitted(here, new, graph, every, run.model.decoder, variance=spread[kind[new]])
     row, away = own[new], (aim - here).norm(dim=1)

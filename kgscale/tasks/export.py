@@ -27,6 +27,14 @@ from kgscale.tasks.runs import NodeRun, NumberRun, PathRun, RecommendationRun, R
 
 KINDS: Final = ("vectors", "faiss", "onnx")
 DESCRIPTION: Final = "export.json"
+_TABLES: Final = [
+    f"{name}.{end}" for name in ("entities", "relations") for end in ("parquet", "npy", "tsv")
+]
+_NETWORKS: Final = [
+    f"{name}.onnx" for name in ("triples", "candidates", "query", "classes", "numbers")
+]
+WRITTEN: Final = {DESCRIPTION, *_TABLES, "entities.faiss", "items.faiss", *_NETWORKS}
+"""All that an export may hold."""
 
 
 def export(run: Run, directory: Path, *, kinds: Sequence[str], tell: Tell = silent) -> list[Path]:
@@ -38,10 +46,7 @@ def export(run: Run, directory: Path, *, kinds: Sequence[str], tell: Tell = sile
     """
     check_kinds(kinds)
     _check(run, kinds)
-    if directory.exists() and not (directory / DESCRIPTION).is_file() and any(directory.iterdir()):
-        raise ConfigError(
-            f"{directory} has other files than an export: choose another with output=DIR"
-        )
+    _check_place(directory)
     with whole_directory(directory, replace=True) as (content, _):
         told = _told(run)
         tell("making the vectors")
@@ -65,6 +70,22 @@ def check_kinds(kinds: Sequence[str]) -> None:
     """
     if not kinds or not set(kinds) <= set(KINDS):
         raise ConfigError(f"kinds needs some of {', '.join(KINDS)}, got {list(kinds)}")
+
+
+def _check_place(directory: Path) -> None:
+    """What is there gives way to an export, so it must be one and nothing else.
+
+    Raises:
+        ConfigError: it is no directory, or has files that no export wrote.
+    """
+    if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
+        raise ConfigError(f"{directory} is no directory: choose another with output=DIR")
+    there = {file.name for file in directory.iterdir()} if directory.is_dir() else set()
+    if others := sorted(there if DESCRIPTION not in there else there - WRITTEN):
+        raise ConfigError(
+            f"{directory} has other files than an export, such as {others[0]!r}: choose another"
+            " with output=DIR"
+        )
 
 
 def _check(run: Run, kinds: Sequence[str]) -> None:

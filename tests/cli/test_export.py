@@ -86,6 +86,8 @@ def test_an_index_and_networks_answer_as_predict(
     }
     query = run.query_vectors(head=["entity 3"], relation=["relation 1"])
     np.testing.assert_allclose(session.run(None, given)[0], query, rtol=1e-5, atol=1e-6)
+    # Networks and an index are known as an export's own, and give way.
+    assert command("export", f"run={trained}", f"output={tmp_path / 'out'}")[0] == 0
 
 
 def run_of(command: Command, tmp_path: Path, *own: str) -> Path:
@@ -115,6 +117,7 @@ def test_an_index_of_items(command: Command, tmp_path: Path) -> None:
     keys = pq.read_table(run / "export" / "entities.parquet")
     assert [keys["key"][at].as_py() for at in row] == expected
     assert {keys["type"][at].as_py() for at in row} == {"item"}
+    assert command("export", f"run={run}")[0] == 0
 
 
 @pytest.mark.slow
@@ -157,11 +160,27 @@ def test_wrong_settings(
     assert (found, words in error) == (code, True), error
 
 
-def test_other_files_stay(command: Command, trained: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("mine")
+@pytest.mark.parametrize("beside", [(), ("export.json",)])
+def test_other_files_stay(
+    command: Command, trained: Path, tmp_path: Path, beside: tuple[str, ...]
+) -> None:
+    """Beside what may be an earlier export, too."""
+    for name in ("mine.txt", *beside):
+        (tmp_path / name).write_text("mine")
     code, _, error = command("export", f"run={trained}", f"output={tmp_path}")
-    assert (code, "other files" in error) == (2, True)
+    assert (code, "other files than an export, such as" in error) == (2, True)
     assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_a_place_that_is_no_directory(command: Command, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    for name in ("file", "link"):
+        code, _, error = command("export", f"run={trained}", f"output={tmp_path / name}")
+        assert (code, "is no directory: choose another" in error) == (2, True)
+    assert (tmp_path / "file").read_text() == "mine"
+    assert not list((tmp_path / "folder").iterdir())
 
 
 @pytest.mark.parametrize(("kind", "module"), [("faiss", "faiss"), ("onnx", "onnxscript")])

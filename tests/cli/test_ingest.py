@@ -88,6 +88,23 @@ def test_what_was_known_stays_the_same(command: Command, data: Path, tmp_path: P
     assert later.store.fingerprint == before.store.fingerprint
 
 
+def test_a_newcomer_beside_a_type_without_learned_vectors(command: Command, tmp_path: Path) -> None:
+    """Such a type has features, and no vectors of which there would be a variance."""
+    triples = [f"p{n}\thas\tg{(n * k) % 7}\n" for n in range(30) for k in (1, 2, 3)]
+    (tmp_path / "t.tsv").write_text("".join(triples))
+    keys = {"person": [f"p{n}" for n in range(30)], "gene": [f"g{n}" for n in range(8)]}
+    types = [f"{key}\t{kind}\n" for kind, some in keys.items() for key in some]
+    (tmp_path / "types.tsv").write_text("".join(types))
+    (tmp_path / "f.tsv").write_text("".join(f"p{n}\t{n / 30}\n" for n in range(30)))
+    own = f"data.types={tmp_path / 'types.tsv'}"
+    features = f"data.features={{person: {tmp_path / 'f.tsv'}}}"
+    run = train(command, tmp_path, "data=triples", f"data.path={tmp_path / 't.tsv'}", own, features)
+    (tmp_path / "more.tsv").write_text("p1\thas\tg7\np2\thas\tg7\n")
+    later, out = goes_on(command, run, tmp_path, f"data.path={tmp_path / 'more.tsv'}", own)
+    assert "1 entities are new" in out
+    assert later.vectors.entity.isfinite().all()
+
+
 @pytest.mark.slow
 def test_a_newcomer_has_a_label_and_a_number(
     command: Command,

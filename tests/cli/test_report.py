@@ -160,6 +160,14 @@ def test_damaged_files_are_named(command: Command, run: Path, name: str, content
         assert (run / "report.html").read_bytes() == before
 
 
+@pytest.mark.parametrize("answers", [0, -1, 10**400, float("inf")])
+def test_numbers_that_training_never_wrote(command: Command, run: Path, answers: float) -> None:
+    row = {"answers": answers, "said": 0.5, "right": 0.5}
+    (run / "calibration.json").write_text(json.dumps({"reliability": {"calibrated": [row]}}))
+    code, _, error = command("report", f"run={run}")
+    assert (code, "is not as training or evaluate left it" in error) == (3, True)
+
+
 def test_a_linked_model_gets_no_card(command: Command, run: Path, tmp_path: Path) -> None:
     (run / "model").rename(tmp_path / "elsewhere")
     (run / "model").symlink_to(tmp_path / "elsewhere")

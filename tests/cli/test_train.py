@@ -131,6 +131,8 @@ OVERRIDES: list[tuple[str, str]] = [
     ("encoder.scale=nan", "encoder.scale needs a number of at least 0"),
     ("root=\udcff", "is no text of UTF-8"),
     ("enocder.dim=8", "did you mean encoder.dim"),
+    ("data.split.ratio=[1,0,0]", "there is no setting data.split.ratio; did you mean data.split"),
+    ("~data.split.0", "there is no setting data.split.0; did you mean data.split"),
     ("encoder.dim=abc", "encoder.dim needs an int, got 'abc'"),
     ("trainer.max_epochs=abc", "trainer.max_epochs needs an int"),
     ("root=", "root= has no value"),

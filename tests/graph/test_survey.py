@@ -127,6 +127,7 @@ def slow(facts: AllFacts, wanted: SurveySettings) -> dict[str, Any]:
                 "loops": len(pairs[r]) - straight_,
                 "heads": len(heads),
                 "tails": len(tails),
+                "combinations": len(heads) * len(tails),
                 "reversed": both_ways,
                 "told": told_of[r],
                 "symmetric": both_ways >= wanted.least and both_ways > wanted.overlap * straight_,
@@ -216,6 +217,11 @@ def test_a_relation_without_direction_is_not_called_symmetric(graph: Graph) -> N
     assert found[0].held_out == found[1].held_out
     assert found[0].pairs == found[1].pairs
     assert found[0].components == found[1].components
+    assert found[0].relations == found[1].relations
+    for at, row in enumerate(found[0].relations):
+        ends = {end for h, r, t in split_of if r == at for end in (h, t)}
+        assert row.heads == row.tails == len(ends)
+        assert row.combinations == len(list(combinations(ends, 2)))
     assert not any(row.symmetric or row.reversed for row in found[0].relations)
     assert all(one.reverse == one.inverse == 0 for one in found[0].held_out.values())
     assert {pair.kind for pair in found[0].pairs} <= {"duplicate"}
@@ -237,6 +243,15 @@ def test_by_hand(tmp_path: Path) -> None:
     assert found.shared == {"train and valid": 1, "train and test": 0, "valid and test": 0}
     assert found.held_out["valid"].facts == 0
     assert (found.seen, found.unseen) == (12, 2)
+
+
+def test_a_clique_joins_all_its_ends(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "t.tsv", [(f"n{a}", "knows", f"n{b}") for a in range(6) for b in range(a)]
+    )
+    source = TripleFiles(path=str(path), split=[1, 0, 0], undirected=True)
+    (row,) = make_survey(prepare(source, tmp_path), SurveySettings()).relations
+    assert (row.heads, row.facts, row.density, row.cartesian) == (6, 15, 1.0, True)
 
 
 def test_finds_what_is_planted(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import strategies as st
 from torch.nn import functional
 
 from kgscale.inference import newcomers
@@ -52,6 +53,23 @@ def test_a_fact_of_everybody_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     triples = torch.tensor([[one, 0, 9] for one in range(5)] + [[one, 0, 8] for one in (3, 4)])
     graph = adjacency(triples, num_entities=10, num_relations=1)
     assert alike(graph, torch.tensor([4])).other.tolist() == [3]
+
+
+@given(graphs(), st.integers(1, 9))
+def test_hubs_are_looked_at_in_pieces(drawn: tuple[Triples, int, int], edges: int) -> None:
+    """Which change nothing, however small they are."""
+    triples, entities, relations = drawn
+    graph = adjacency(triples, num_entities=entities, num_relations=relations)
+    new = torch.arange(0, entities, 3)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(newcomers, "EDGES", edges)
+        found = alike(graph, new)
+        size = graph.indptr.long().diff()
+        pieces = list(newcomers._pieces(size))
+    assert torch.cat(pieces).tolist() == list(range(entities))
+    assert all(size[piece].sum() < edges + size[piece].max() for piece in pieces if size.any())
+    for one, other in zip(found, alike(graph, new), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_means_of_those_alike() -> None:

@@ -63,12 +63,14 @@ def from_pyg(
 
     Raises:
         ConfigError: the directory is there already, or labels that can't be told apart.
-        DataError: an edge names a node that there is not.
+        DataError: an edge names a node that there is not, or something is said of more or of
+            fewer nodes than there are.
     """
     hetero = _as_hetero(data)
     kinds = sorted(hetero.node_types, key=lambda kind: (kind != DEFAULT_TYPE, kind.encode()))
     sizes = {kind: _num_nodes(hetero, kind) for kind in kinds}
     sizes = {kind: size for kind, size in sizes.items() if size}
+    _check_lengths(hetero, sizes)
     starts = Numbered(sizes).starts
     _warn_of_others(hetero)
     keyed = [kind for kind in sizes if "key" in hetero[kind]]
@@ -137,6 +139,26 @@ def _num_nodes(hetero: HeteroData, kind: str) -> int:
     return int(size)
 
 
+def _check_lengths(hetero: HeteroData, sizes: Mapping[str, int]) -> None:
+    """What is said of nodes is said of each, row by row: else it would be another's."""
+    for kind, size in sizes.items():
+        for name in NODE:
+            value = None if name == "num_nodes" else hetero[kind].get(name)
+            if value is None:
+                continue
+            rows = 1 if isinstance(value, Tensor) and not value.dim() else len(value)
+            if rows != size:
+                raise DataError(
+                    f"{name} of the type {kind!r} has {rows:,} rows for {size:,} nodes: give one"
+                    " for each"
+                )
+            if name in MASKS.values() and value.dim() > 1 and value.shape[1] > 1:
+                raise DataError(
+                    f"{name} of the type {kind!r} has {value.shape[1]} splits side by side: take"
+                    f" one, as {name}[:, 0]"
+                )
+
+
 def _warn_of_others(hetero: HeteroData) -> None:
     """Say what a store has no place for."""
     others = {name for store in hetero.node_stores for name in store if name not in NODE}
@@ -185,7 +207,8 @@ def _is_reverse(hetero: HeteroData, kind: tuple[str, str, str]) -> bool:
     other = (target, relation.removeprefix(REVERSE), source)
     if not relation.startswith(REVERSE) or other not in hetero.edge_types:
         return False
-    mine, others = (hetero[some].edge_index for some in (kind, other))
+    none = torch.zeros(2, 0, dtype=torch.int64)
+    mine, others = (hetero[some].get("edge_index", none) for some in (kind, other))
     return set(map(tuple, mine.T.tolist())) == set(map(tuple, others.flip(0).T.tolist()))
 
 
@@ -256,9 +279,9 @@ def _labels(y: Tensor, names: Sequence[str] | None) -> Iterator[tuple[int, str |
     """Pairs of a node and a label; -1 and NaN are none. A node with a row of zeros has ``None``."""
     if y.dim() == 2 and y.shape[1] > 1:
         for at, row in enumerate(y.tolist()):
-            mine = [place for place, value in enumerate(row) if value]
+            mine = [place for place, value in enumerate(row) if value > 0]
             yield from ((at, _name(place, names)) for place in mine)
-            if not mine:
+            if not mine and 0 in row:
                 yield at, None
         return
     for at, value in enumerate(y.flatten().tolist()):
@@ -269,4 +292,6 @@ def _labels(y: Tensor, names: Sequence[str] | None) -> Iterator[tuple[int, str |
 
 
 def _name(place: int, names: Sequence[str] | None) -> str:
+    if names is not None and place >= len(names):
+        raise DataError(f"y has the label {place}, and y_name has {len(names):,}: name them all")
     return str(place) if names is None else names[place]

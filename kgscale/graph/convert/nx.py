@@ -7,7 +7,9 @@ list, or a number) and ``split`` (of their labels), edges ``split``, the graph `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +57,7 @@ def from_networkx(
     types = [str(graph.nodes[node].get("type", DEFAULT_TYPE)) for node in place]
     keys = [str(node) for node in place]
     if len(set(keys)) < len(keys):
-        twice = next(key for key in keys if keys.count(key) > 1)
+        ((twice, _),) = Counter(keys).most_common(1)
         raise DataError(f"two nodes are written {twice!r}: relabel one of them")
     edges = list(_edges(graph, place, relation=relation, default=default))
     targets = _targets(graph, place)
@@ -170,42 +172,53 @@ def _features(
     graph: networkx.Graph, place: Mapping[Any, int], types: Sequence[str]
 ) -> dict[str, Array]:
     """Zeros for those who have none, where others of their type have."""
-    rows: dict[str, Array] = {}
-    inside = {kind: types.index(kind) for kind in dict.fromkeys(types)}
+    given: dict[str, dict[int, Array]] = {}
+    first = {kind: types.index(kind) for kind in dict.fromkeys(types)}
     for node, at in place.items():
         if (x := graph.nodes[node].get("x")) is None:
             continue
         x, kind = np.asarray(x), types[at]
-        if kind not in rows:
-            rows[kind] = np.zeros((types.count(kind), *x.shape), x.dtype)
-        if x.ndim != 1 or x.shape != rows[kind].shape[1:]:
+        rows = given.setdefault(kind, {})
+        if x.ndim != 1 or x.shape != next(iter(rows.values()), x).shape:
             raise DataError(
                 f"x of the node {node!r} has the shape {x.shape}: give a row of numbers, as long "
                 f"for each node of the type {kind!r}"
             )
-        rows[kind][at - inside[kind]] = x
-    return rows
+        rows[at - first[kind]] = x
+    found = {}
+    for kind, rows in given.items():
+        # What holds all: whole numbers of one node would cut the fractions of others off.
+        dtype = np.result_type(*{x.dtype for x in rows.values()})
+        found[kind] = np.zeros((types.count(kind), len(next(iter(rows.values())))), dtype)
+        found[kind][list(rows)] = list(rows.values())
+    return found
 
 
 def _targets(graph: networkx.Graph, place: Mapping[Any, int]) -> Targets | None:
     found: list[tuple[int, str | None, int]] = []
-    numbers = False
+    numbers = texts = False
     for node, at in place.items():
         about = graph.nodes[node]
-        if "label" not in about:
+        if (label := about.get("label")) is None:
             continue
-        label, split = about["label"], about.get("split", "open")
+        split = about.get("split", "open")
         if split not in (*SPLITS, "open"):
             raise DataError(f"the node {node!r} has the split {split!r}: {', '.join(SPLITS)}")
         code = OPEN if split == "open" else SPLITS.index(split)
-        if isinstance(label, float):
-            numbers, label = True, [repr(label)]
-        some = [label] if isinstance(label, str | int) else label
-        found += [(at, str(one), code) for one in some] or [(at, None, code)]
+        if isinstance(label, Real) and not isinstance(label, Integral):
+            # As Python writes it, whatever library it is of.
+            numbers, label = True, repr(float(label))
+        elif not isinstance(label, Integral):
+            texts = True
+        if isinstance(label, str | Integral):
+            label = [label]
+        if not isinstance(label, Iterable):
+            raise DataError(f"the node {node!r} has the label {label!r}: give texts, or a number")
+        found += [(at, str(one), code) for one in label] or [(at, None, code)]
     if not found:
         return None
     entity, labels, codes = zip(*found, strict=True)
-    if numbers and len(labels) != sum("label" in graph.nodes[node] for node in place):
+    if numbers and texts:
         raise ConfigError("labels are numbers or texts, and not both: give one kind")
     return Targets(
         entity=np.array(entity, np.int64),

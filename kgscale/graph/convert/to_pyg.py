@@ -146,7 +146,11 @@ def _are_numbers(names: Sequence[str], *, several: bool) -> bool:
     """Whether labels are the numbers that ``y`` would have for them."""
     if several:
         return names == sorted(map(str, range(len(names))))
-    return all(name.isascii() and name.isdigit() and str(int(name)) == name for name in names)
+    # Longer ones don't fit into 64 bits.
+    return all(
+        name.isascii() and name.isdigit() and len(name) < 19 and str(int(name)) == name
+        for name in names
+    )
 
 
 def _as_floats(local: Tensor, label: Sequence[str | None], size: int) -> Tensor:

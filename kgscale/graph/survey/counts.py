@@ -25,6 +25,8 @@ class RelationRow:
     loops: int
     heads: int
     tails: int
+    combinations: int
+    """Of heads and tails; where direction means nothing, of two of its ends, which are both."""
     reversed: int
     """Facts (h, r, t) of all splits of which (t, r, h) is one too."""
     told: int
@@ -39,7 +41,7 @@ class RelationRow:
     @property
     def density(self) -> float:
         """Share of all combinations of its heads and tails that it joins."""
-        return self.facts / max(self.heads * self.tails, 1)
+        return self.facts / max(self.combinations, 1)
 
     @property
     def mutual(self) -> float:

@@ -43,8 +43,10 @@ class Related:
     """``[relation, split]``; a fact counts in the first split that has it."""
     loops: Array
     heads: Array
-    """Distinct ones, as are tails."""
+    """Distinct ones, as are tails; where direction means nothing all ends are both."""
     tails: Array
+    combinations: Array
+    """Of heads and tails, or of two ends."""
     same: Any
     """Sparse ``[relation, relation]``: facts whose pair another relation has too."""
     turned: Any
@@ -59,8 +61,7 @@ class Related:
     @property
     def density(self) -> Array:
         """Share of all combinations of a relation's heads and tails that it joins."""
-        combinations = np.maximum(self.heads.astype(np.float64) * self.tails, 1)
-        share: Array = self.facts.sum(axis=1) / combinations
+        share: Array = self.facts.sum(axis=1) / np.maximum(self.combinations, 1)
         return share
 
     def symmetric(self, *, overlap: float, least: int) -> Array:
@@ -103,22 +104,26 @@ class Related:
 class RelationCounter:
     """Adds up :class:`Related` over the pieces of a graph."""
 
-    def __init__(self, num_relations: int) -> None:
+    def __init__(self, num_relations: int, *, undirected: bool = False) -> None:
         # Late, since importing it takes a while.
         from scipy.sparse import csr_array
 
-        self._size, self._array = num_relations, csr_array
+        self._size, self._array, self._undirected = num_relations, csr_array, undirected
         self._facts = np.zeros((num_relations, len(SPLITS)), np.int64)
         self._loops = np.zeros(num_relations, np.int64)
         self._ends = np.zeros(2 * num_relations, np.int64)
         self._together = csr_array((2 * num_relations, 2 * num_relations), dtype=np.int64)
 
     def add(self, rows: Rows, pairs: Pairs) -> None:
-        # A row is sorted by relation: an entity is a tail of each run of one below num_relations,
-        # and a head of each other.
-        begins = np.diff(rows.target, prepend=-1) != 0
-        begins[1:] |= np.diff(rows.relation) != 0
-        self._ends += np.bincount(rows.relation[begins], minlength=2 * self._size)
+        if self._undirected:
+            ends = np.unique(rows.target * self._size + rows.relation % self._size) % self._size
+            self._ends += np.tile(np.bincount(ends, minlength=self._size), 2)
+        else:
+            # A row is sorted by relation: an entity is a tail of each run of one below
+            # num_relations, and a head of each other.
+            begins = np.diff(rows.target, prepend=-1) != 0
+            begins[1:] |= np.diff(rows.relation) != 0
+            self._ends += np.bincount(rows.relation[begins], minlength=2 * self._size)
         relation = pairs.column % self._size
         cell = relation * len(SPLITS) + pairs.split
         self._facts += np.bincount(cell, minlength=self._facts.size).reshape(self._facts.shape)
@@ -139,11 +144,13 @@ class RelationCounter:
     def total(self) -> Related:
         size, found = self._size, self._together
         backward, forward = found[:size], found[size:]
+        tails, heads = self._ends[:size], self._ends[size:]
         return Related(
             facts=self._facts,
             loops=self._loops,
-            tails=self._ends[:size],
-            heads=self._ends[size:],
+            tails=tails,
+            heads=heads,
+            combinations=heads * (heads - 1) // 2 if self._undirected else heads * tails,
             same=self._array(backward[:, :size] + forward[:, size:]),
             turned=self._array(backward[:, size:] + forward[:, :size]),
         )

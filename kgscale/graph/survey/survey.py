@@ -32,7 +32,7 @@ from kgscale.graph.survey.shape import Shape
 KIND: Final = "survey"
 """Of what is kept with the store."""
 _FILE: Final = "survey.json"
-_SCHEMA: Final = 1
+_SCHEMA: Final = 2
 """Of that file."""
 HUBS: Final = 10
 
@@ -85,7 +85,8 @@ def make_survey(store: GraphStore, settings: SurveySettings, *, tell: Tell = sil
 def count(facts: AllFacts, settings: SurveySettings, *, tell: Tell = silent) -> Survey:
     """All but what splits share, and labels."""
     size = facts.num_relations
-    relations, shape = RelationCounter(size), Shape(facts.num_entities)
+    relations = RelationCounter(size, undirected=facts.undirected)
+    shape = Shape(facts.num_entities)
     for rows, pairs in _pieces(facts, tell, "relations"):
         relations.add(rows, pairs)
         shape.add(rows, pairs)
@@ -158,6 +159,7 @@ def _rows(related: Related, leaks: LeakCounter, settings: SurveySettings) -> lis
         "loops": related.loops,
         "heads": related.heads,
         "tails": related.tails,
+        "combinations": related.combinations,
         "reversed": related.reversed,
         "told": leaks.told[:, TEST],
         "symmetric": related.symmetric(overlap=settings.overlap, least=settings.least),

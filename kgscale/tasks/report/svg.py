@@ -19,6 +19,8 @@ COUNTS: Final = 56
 """Height of the bars below a reliability diagram."""
 POINTS: Final = 300
 """Of a curve; of more, an even choice with the first and the last."""
+NOTHING: Final = 1e-300
+"""Less is drawn as 0."""
 Point = tuple[float, float]
 Bin = tuple[float, float, int]
 """What was said, the share that was right, and of how many answers."""
@@ -42,14 +44,17 @@ class Frame:
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
     """Round numbers that enclose a range, ``most`` and a few more at most: 1, 2 or 5 times a power
     of ten apart."""
-    if high <= low:
-        room = abs(low) * 0.1 or 1.0
+    size = max(abs(low), abs(high))
+    # What differs by rounding alone is one number.
+    if size < NOTHING or high - low <= 1e-9 * size:
+        room = 1.0 if size < NOTHING else 0.1 * size
         low, high = low - room, high + room
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(n * power for n in (1, 2, 5, 10) if n * power >= rough * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(n * step, 12) for n in range(first, last + 1)]
+    digits = 1 - math.floor(math.log10(step))
+    return [round(n * step, digits) for n in range(first, last + 1)]
 
 
 def thinned(points: Sequence[Point], most: int = POINTS) -> list[Point]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import networkx
 import numpy as np
@@ -17,6 +18,7 @@ from kgscale.data.audit import Audit
 from kgscale.errors import ConfigError, DataError
 from kgscale.graph.convert import from_networkx, from_pyg, to_networkx, to_pyg
 from kgscale.graph.convert.stored import StoredGraph, graph_of
+from kgscale.graph.labels import UNLABELLED
 from kgscale.graph.store import make, prepare
 from tests.graph.convert.sources import NUMBER, Files, files
 
@@ -187,6 +189,84 @@ def test_a_store_is_a_data_set(root: Path) -> None:
     assert source.digest() == store.fingerprint
 
 
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        ({"x": torch.rand(4, 2)}, "x of the type 'entity' has 4 rows for 3 nodes"),
+        ({"y": torch.tensor(1)}, "y of the type 'entity' has 1 rows for 3 nodes"),
+        ({"key": ["a", "b"]}, "key of the type 'entity' has 2 rows"),
+        ({"name": ["a", "b", "c", "d"]}, "name of the type 'entity' has 4 rows"),
+        ({"y": torch.arange(3), "test_mask": torch.ones(2, dtype=torch.bool)}, "test_mask of"),
+        (
+            {"y": torch.arange(3), "train_mask": torch.ones(3, 10, dtype=torch.bool)},
+            r"has 10 splits side by side: take one, as train_mask\[:, 0\]",
+        ),
+        ({"y": torch.arange(3), "y_name": ["a", "b"]}, "label 2, and y_name has 2"),
+    ],
+)
+def test_what_is_said_of_other_nodes_than_there_are(
+    root: Path, about: dict[str, Any], words: str
+) -> None:
+    data = Data(edge_index=torch.tensor([[0, 1], [1, 2]]), num_nodes=3, **about)
+    with pytest.raises(DataError, match=words):
+        from_pyg(data, new(root), split=[1, 0, 0])
+
+
+def test_labels_that_are_missing_among_several(root: Path) -> None:
+    """NaN and -1 are none, as where there is one label; zeros alone are a node without any."""
+    nan = float("nan")
+    y = torch.tensor([[1.0, 0, 1], [nan, nan, nan], [0, 0, 0], [-1, nan, 1]])
+    data = Data(edge_index=torch.tensor([[0, 1, 2], [1, 2, 3]]), num_nodes=4, y=y)
+    data.train_mask = torch.ones(4, dtype=torch.bool)
+    labels = from_pyg(data, new(root), split=[1, 0, 0]).labels()
+    assert labels is not None
+    said = [labels.names[at] for at in labels.label_id.tolist()]
+    assert (labels.indptr.tolist(), said) == ([0, 2, 2, 2, 3], ["0", "2", "2"])
+    assert (labels.split == UNLABELLED).tolist() == [False, True, False, False]
+
+
+def test_reverse_edges_of_which_none_are_for_training(root: Path) -> None:
+    data = HeteroData()
+    data["a"].num_nodes = data["b"].num_nodes = 2
+    data["a", "r", "b"].edge_index = torch.tensor([[0, 1], [0, 1]])
+    data["b", "rev_r", "a"].val_edge_index = torch.tensor([[0], [1]])
+    assert from_pyg(data, new(root)).num_relations == 2
+
+
+def test_a_label_too_long_for_a_number(root: Path) -> None:
+    data = Data(
+        edge_index=torch.tensor([[0, 1], [1, 0]]),
+        num_nodes=2,
+        y=torch.tensor([0, 1]),
+        y_name=["1" * 30, "2"],
+        train_mask=torch.ones(2, dtype=torch.bool),
+    )
+    back = to_pyg(from_pyg(data, new(root), split=[1, 0, 0]))
+    assert (back.y_name, back["entity"].y.tolist()) == (["1" * 30, "2"], [0, 1])
+
+
+def test_numbers_of_numpy_on_nodes(root: Path) -> None:
+    """The first node's whole numbers don't cut off the others' fractions; labels are as Python's;
+    ``None`` is no label."""
+    graph = networkx.DiGraph([("a", "b"), ("b", "c"), ("c", "d")])
+    graph.nodes["a"]["x"], graph.nodes["b"]["x"] = [1, 2], [0.5, 1.5]
+    for node, label in zip(
+        "abcd", (np.float64(1.5), np.float32(2.5), np.int64(3), None), strict=True
+    ):
+        graph.nodes[node]["label"] = label
+    store = from_networkx(graph, new(root), split=[1, 0, 0], label_split=[1, 0, 0])
+    assert store.features()[0].tolist() == [[1, 2], [0.5, 1.5], [0, 0], [0, 0]]
+    labels = store.labels()
+    assert labels is not None
+    assert store.has_numbers
+    assert sorted(map(float, labels.names)) == [1.5, 2.5, 3]
+    for node, label in zip("abcd", np.array([0, 1, 1, 0]), strict=True):
+        graph.nodes[node]["label"] = label
+    labels = from_networkx(graph, new(root), split=[1, 0, 0], label_split=[1, 0, 0]).labels()
+    assert labels is not None
+    assert labels.names == ["0", "1"]
+
+
 def test_mistakes(root: Path) -> None:
     data = HeteroData()
     data["a"].num_nodes = data["b"].num_nodes = 2
@@ -212,5 +292,14 @@ def test_mistakes(root: Path) -> None:
         from_networkx(networkx.DiGraph([(1, "1")]), new(root))
     with pytest.raises(DataError, match="has the split 'dev'"):
         from_networkx(networkx.DiGraph([(1, 2, {"split": "dev"})]), new(root))
+    for label, error, words in (
+        (1j, DataError, "the node 1 has the label 1j"),
+        ("a", ConfigError, "numbers or texts, and not both"),
+        (["a"], ConfigError, "numbers or texts, and not both"),
+    ):
+        graph = networkx.DiGraph([(1, 2)])
+        graph.nodes[1]["label"], graph.nodes[2]["label"] = label, 0.5
+        with pytest.raises(error, match=words):
+            from_networkx(graph, new(root))
     with pytest.raises(ConfigError, match=r"data\.path is not set"):
         StoredGraph(path=None)

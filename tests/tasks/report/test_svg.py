@@ -6,7 +6,7 @@ import itertools
 import xml.etree.ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kgscale.tasks.report.svg import (
@@ -21,6 +21,7 @@ from kgscale.tasks.report.svg import (
 )
 
 numbers = st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
+losses = st.floats(allow_nan=False, allow_infinity=False, width=32)
 
 
 @given(numbers, numbers)
@@ -45,6 +46,19 @@ def test_corners_by_hand() -> None:
     frame = Frame((0.0, 10.0), (0.0, 1.0))
     assert frame.place((0.0, 0.0)) == (52, HEIGHT - 40)
     assert frame.place((10.0, 1.0)) == (WIDTH - 14, 14)
+
+
+@given(st.lists(st.tuples(st.integers(0, 99).map(float), losses), min_size=1, max_size=5))
+@example([(0.0, 1e-13), (1.0, 2e-13)])
+@example([(0.0, 0.1), (1.0, 0.10000000000000003)])
+@example([(0.0, 5e-324), (1.0, 0.0)])
+def test_losses_of_any_size_have_a_curve(points: list[tuple[float, float]]) -> None:
+    found = ET.fromstring(str(curve(points, label="", across="")))
+    places = [float(line.attrib["y1"]) for line in found.iter("line")]
+    assert 2 <= len(set(places)) == len(places) <= 7
+    (line,) = found.iter("polyline")
+    heights = [float(pair.split(",")[1]) for pair in line.attrib["points"].split()]
+    assert all(min(places) - 0.1 <= y <= max(places) + 0.1 for y in heights)
 
 
 @given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=50))
