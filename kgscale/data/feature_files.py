@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -78,7 +77,7 @@ def _one(setting: Setting, *, type: str | None = None) -> DescribingFile:
 def _plain(path: Path, options: Mapping[str, Any], type: str | None) -> FeatureFile:
     return FeatureFile(
         path=path,
-        format=_format(options),
+        format=Format.of(options),
         keys=LabelFile.of(options.get("keys"), "features.keys"),
         prefix=str(options.get("prefix") or ""),
         type=type,
@@ -94,11 +93,12 @@ def _array(path: Path, options: Mapping[str, Any], type: str | None) -> FeatureF
 
 def _columns(path: Path, options: Mapping[str, Any], type: str | None) -> ColumnFile:
     encoder, told = _encoder(options)
+    form = Format.of(options)
     return ColumnFile(
         path=path,
-        header=options.get("header"),
-        delimiter=options.get("delimiter"),
-        quote=options.get("quote"),
+        header=form.header,
+        delimiter=form.delimiter,
+        quote=form.quote,
         key=options.get("key"),
         numbers=_several(options, "numbers"),
         categories=_several(options, "categories"),
@@ -114,7 +114,7 @@ def _literals(path: Path, options: Mapping[str, Any], type: str | None) -> Liter
     encoder, told = _encoder(options)
     return LiteralFile(
         path=path,
-        format=_format(options),
+        format=Format.of(options),
         text=tuple(map(str, _several(options, "text"))),
         least=_whole(options, "least", 1),
         encoder=encoder,
@@ -123,19 +123,15 @@ def _literals(path: Path, options: Mapping[str, Any], type: str | None) -> Liter
     )
 
 
-def _format(options: Mapping[str, Any]) -> Format:
-    form = {key.name: options.get(key.name) for key in fields(Format)}
-    if form["columns"] is not None:
-        form["columns"] = tuple(form["columns"])
-    return Format(**form)
-
-
 def _several(options: Mapping[str, Any], name: str) -> tuple[Any, ...]:
     """One column or attribute, or a list of them."""
     given = options.get(name)
     if given is None:
         return ()
-    return (given,) if isinstance(given, str | int) else tuple(given)
+    some = [given] if isinstance(given, str | int) else given
+    if not isinstance(some, list | tuple) or not all(isinstance(one, str | int) for one in some):
+        raise ConfigError(f"data.features: {name} is a column, or a list of them, got {given!r}")
+    return tuple(some)
 
 
 def _encoder(options: Mapping[str, Any]) -> tuple[TextEncoder, tuple[Any, ...]]:

@@ -33,9 +33,9 @@ class LabelFile:
         if isinstance(setting, str | Path):
             return LabelFile(path=Path(setting).expanduser())
         options = dict(setting)
-        form = {key.name: options.pop(key.name, None) for key in fields(Format)}
-        if form["columns"] is not None:
-            form["columns"] = tuple(form["columns"])
+        form = Format.of(options)
+        for key in fields(Format):
+            options.pop(key.name, None)
         path, separator = options.pop("path", None), options.pop("separator", None)
         if path is None or options:
             wrong = f"unknown {sorted(options)}" if options else "no path"
@@ -43,7 +43,7 @@ class LabelFile:
                 f"data.{name} needs path and perhaps columns, header, delimiter, quote, "
                 f"separator: {wrong}"
             )
-        return LabelFile(path=Path(path).expanduser(), format=Format(**form), separator=separator)
+        return LabelFile(path=Path(path).expanduser(), format=form, separator=separator)
 
     def digest(self) -> str:
         return DataFile(self.path).digest()

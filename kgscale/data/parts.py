@@ -35,7 +35,7 @@ class NumberPart:
 
     def fit(self, rows: Rows, known: Rows) -> Fitted:
         column = np.flatnonzero(self._held(rows))
-        sample = max(1, SAMPLE // (8 * max(1, len(column))))
+        sample = max(1, SAMPLE // (8 * max(1, self.matrix.dim)))
         if len(known) > sample:
             known = known[np.linspace(0, len(known) - 1, sample).astype(np.int64)]
         fit = NumberFit(

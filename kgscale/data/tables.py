@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -53,6 +53,25 @@ class Format:
                 f"data.columns gives names {list(self.columns or ())}, which needs a header line: "
                 "set data.header=true or give positions"
             )
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Format:
+        """From what settings say of it, among other things.
+
+        Raises:
+            ConfigError: one of them is of another kind.
+        """
+        form = {key.name: options.get(key.name) for key in fields(cls)}
+        for name, kind, words in (
+            ("columns", list | tuple, "a list of positions or names"),
+            ("header", bool, "true or false"),
+            ("delimiter", str, "one character"),
+            ("quote", str, "one character"),
+        ):
+            if form[name] is not None and not isinstance(form[name], kind):
+                raise ConfigError(f"{name} of {options.get('path')} is {words}, got {form[name]!r}")
+        columns = form.pop("columns")
+        return cls(columns=None if columns is None else tuple(columns), **form)
 
     @property
     def by_name(self) -> bool:

@@ -78,6 +78,7 @@ class EntityInput(nn.Module):
         if learned == "all":
             # Alike from the start, entities would be taken for each other, and for themselves.
             for linear in self.maps:
+                assert isinstance(linear, nn.Linear)
                 nn.init.zeros_(linear.weight)
         self.anchored = None
         if learned == "anchors":

@@ -97,15 +97,17 @@ def _add_edges(data: HeteroData, graph: MemoryGraph) -> None:
     starts = np.array(list(graph.starts.values()))
     kinds = list(graph.starts)
     for edges in graph.edges:
-        relation = np.array(edges.relation)
+        # As an array, each would take the room of the longest.
+        names = sorted(set(edges.relation))
+        place = {name: at for at, name in enumerate(names)}
+        number = np.fromiter(map(place.__getitem__, edges.relation), np.int64, len(edges.relation))
         ends = [np.searchsorted(starts, end, side="right") - 1 for end in (edges.head, edges.tail)]
-        names, number = np.unique(relation, return_inverse=True)
         code = (ends[0] * len(kinds) + ends[1]) * len(names) + number
         for one in np.unique(code):
             mine = np.flatnonzero(code == one)
             source, target = (int(end[mine[0]]) for end in ends)
             index = np.stack([edges.head[mine] - starts[source], edges.tail[mine] - starts[target]])
-            edge_type = kinds[source], str(names[number[mine[0]]]), kinds[target]
+            edge_type = kinds[source], names[number[mine[0]]], kinds[target]
             data[edge_type][INDEX[edges.split]] = torch.from_numpy(index)
 
 
