@@ -65,7 +65,7 @@ def entities_of(parts: Sequence[Sequence[Row]]) -> set[str]:
     return {end for part in parts for head, _, tail in part for end in (head, tail)}
 
 
-@settings(max_examples=4)
+@settings(max_examples=3)
 @given(first=st.tuples(some, some, some), more=st.tuples(some, some, some), told=st.booleans())
 def test_a_version_is_what_all_input_makes(
     first: tuple[list[Row], ...], more: tuple[list[Row], ...], told: bool

@@ -79,7 +79,7 @@ def test_by_hand(tmp_path: Path) -> None:
 numbers = st.lists(st.floats(-1e6, 1e6) | st.none(), min_size=3, max_size=3)
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(old=st.lists(numbers, min_size=3, max_size=3), new=st.lists(numbers, min_size=2, max_size=2))
 def test_numbers_are_scaled_as_the_first_were(
     old: list[list[float | None]], new: list[list[float | None]], tmp_path_factory: Any

@@ -34,7 +34,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("round")
 
 
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(files())
 def test_a_store_comes_back(root: Path, given_files: Files) -> None:
     store = given_files.store(root)
@@ -88,7 +88,7 @@ def same(one: HeteroData | Data, other: HeteroData | Data) -> None:
                 assert mine == others, name
 
 
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(heteros())
 def test_hetero_data_comes_back(root: Path, data: HeteroData) -> None:
     directory = new(root)
@@ -117,7 +117,7 @@ def test_data_comes_back(root: Path) -> None:
     torch.testing.assert_close(to_pyg(store, flat=True).edge_index, plain.edge_index)
 
 
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(files())
 def test_networkx_comes_back(root: Path, given_files: Files) -> None:
     graph = to_networkx(given_files.store(root))
