@@ -255,11 +255,13 @@ class _Rows:
         """Each pair once, in the split where it came last; then the open ones by the rule."""
         run, source = self.database.run, self.source
         times = run("SELECT count(time) FROM given")[0][0]
-        if source.split_by != "ratio" and not times and "open" in source.files():
+        if source.split_by == "time" and not times and "open" in source.files():
             raise ConfigError(
-                f"data.split_by={source.split_by} needs times, and {source.path} has none: name"
-                " their column with data.time, or set data.split_by=ratio"
+                f"data.split_by=time needs times, and {source.path} has none: name their column"
+                " with data.time, or set data.split_by=ratio"
             )
+        if source.split_by == "leave_one_out" and not times:
+            self.audit.note("no times: one item of each user is for test, and one for valid, drawn")
         run(
             f"""CREATE TABLE once AS SELECT "user", item, max_by(split, place) AS split,
                 max(coalesce({_TIME}, 0)) AS time,

@@ -96,6 +96,15 @@ def test_the_last_of_each_user(tmp_path_factory: Any, given_: list[Row]) -> None
         assert pairs[mine["valid"][0]][1] == ordered[-2]
 
 
+def test_one_of_each_user_where_there_are_no_times(tmp_path: Path) -> None:
+    rows = [(f"u{n % 4}", f"i{n}") for n in range(40)] + [("few", "i1"), ("few", "i2")]
+    found = read(tmp_path / "a", rows, split_by="leave_one_out")
+    for split in ("valid", "test"):
+        assert sorted(user for user, _ in found[split]) == [f"u{n}" for n in range(4)]
+    assert found == read(tmp_path / "b", rows[::-1], split_by="leave_one_out")
+    assert found != read(tmp_path / "c", rows, split_by="leave_one_out", seed=1)
+
+
 @given(rows)
 @some
 def test_nothing_from_the_future(tmp_path_factory: Any, given_: list[Row]) -> None:
