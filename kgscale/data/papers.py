@@ -4,7 +4,8 @@ Papers appear in four periods, parted by three years ``until``. The first is wha
 facts carry messages. What comes in the second is asked in training, in the third for validation, in
 the fourth for test. Nothing that anybody sees is from their future: an entity of the first period
 sees facts of that period alone, and a later paper its own facts besides (who wrote it, what it is
-about), which came out with it and of which nobody else hears.
+about), which came out with it and of which nobody else hears. For topics the first two periods are
+one: papers to train on hear of each other.
 """
 
 from __future__ import annotations

@@ -26,6 +26,10 @@ class Names:
     def __init__(self, path: Path, kind: str) -> None:
         self.path, self.kind = path, kind
 
+    @property
+    def kinds(self) -> str:
+        return f"{self.kind[:-1]}ies" if self.kind.endswith("y") else f"{self.kind}s"
+
     def keys(self, ids: NDArray[np.integer]) -> list[str]:
         return [str(key) for key in self.column(ids, names=False).to_pylist()]
 
@@ -59,12 +63,12 @@ class Names:
                 keys = ", ".join(repr(key) for _, key, _ in found[:NEAREST])
                 more = ", …" if len(found) > NEAREST else ""
                 raise ConfigError(
-                    f"{text!r} is the name of several {self.kind}s: give the key ({keys}{more})"
+                    f"{text!r} is the name of several {self.kinds}: give the key ({keys}{more})"
                 )
         nearest = ", ".join(self.nearest(text, among))
         raise ConfigError(f"no {self.kind} has the key or name {text!r}: nearest are {nearest}")
 
-    def find_all(self, texts: pa.Array) -> NDArray[np.int64]:
+    def find_all(self, texts: pa.Array, among: range | None = None) -> NDArray[np.int64]:
         """As :meth:`find` for distinct texts at once; ``UNKNOWN`` or ``SEVERAL`` where it fails."""
         found = np.full(len(texts), UNKNOWN, np.int64)
         for column, lower in (("key", False), ("name", False), ("name", True)):
@@ -72,12 +76,12 @@ class Names:
             if not len(left):
                 break
             wanted = texts.take(pa.array(left))
-            first, count = self._places(column, wanted, lower=lower)
+            first, count = self._places(column, wanted, among, lower=lower)
             found[left] = np.where(count > 1, SEVERAL, np.where(count == 1, first, UNKNOWN))
         return found
 
     def _places(
-        self, column: str, wanted: pa.Array, *, lower: bool
+        self, column: str, wanted: pa.Array, among: range | None, *, lower: bool
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The first row that has each text, and how many have it."""
         if lower:
@@ -90,6 +94,9 @@ class Names:
             place = pc.index_in(text, value_set=distinct, skip_nulls=True)
             rows = np.flatnonzero(pc.is_valid(place).to_numpy())
             which = pc.drop_null(place).to_numpy().astype(np.int64)
+            if among is not None:
+                mine = (before + rows >= among.start) & (before + rows < among.stop)
+                rows, which = rows[mine], which[mine]
             # From the end, so that the first of several stays.
             new = first[which] < 0
             first[which[new][::-1]] = before + rows[new][::-1]

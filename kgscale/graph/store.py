@@ -156,10 +156,10 @@ class GraphStore:
     def relation_column(self, ids: Tensor, *, names: bool) -> pa.ChunkedArray:
         return self._relations.column(ids.numpy(), names=names)
 
-    def find_entities(self, texts: pa.Array) -> NDArray[np.int64]:
+    def find_entities(self, texts: pa.Array, among: range | None = None) -> NDArray[np.int64]:
         """The ids of many distinct keys or names; negative ones, of ``graph.names``, where it
         fails."""
-        return self._entities.find_all(texts)
+        return self._entities.find_all(texts, among)
 
     def find_relations(self, texts: pa.Array) -> NDArray[np.int64]:
         return self._relations.find_all(texts)

@@ -23,7 +23,7 @@ FEWEST: Final = 50
 """Strangers on the smallest graphs."""
 TRIES: Final = 64
 """Rounds of drawing before a graph is so dense that few pairs are left."""
-WEIGHTS: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+WEIGHTS: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """What friends in common may weigh, beside a model's scores."""
 SHARED: Final = "Adamic-Adar"
 

@@ -29,7 +29,8 @@ from kgscale.models.link import LinkModel
 from kgscale.models.registry import Model, build_model, save_model
 from kgscale.tasks.calibration import FILE
 from kgscale.tasks.directory import CONFIG, RESULTS, read_results, write_json
-from kgscale.tasks.runs import NodeRun, NumberRun, PathRun, Run
+from kgscale.tasks.items import check_between
+from kgscale.tasks.runs import NodeRun, NumberRun, PathRun, RecommendationRun, Run
 from kgscale.types import Vectors
 
 TABLE: Final = "inputs.table.weight"
@@ -63,6 +64,8 @@ def go_on(run: Run, store: GraphStore, directory: Path, *, tell: Tell = silent) 
     entity, relation = numbers_in(run.store, store)
     arrived = Arrived(before=torch.from_numpy(entity))
     _check(run, store, relation.tolist())
+    if isinstance(run, RecommendationRun):
+        check_between(store, run.task)
     tell("describing what is new")
     spec = _spec(run, store)
     model = run.model if isinstance(run, PathRun) else _model(run, spec, store, arrived)

@@ -127,10 +127,13 @@ def explain_link(
             rivals=math.ceil(share * RIVALS),
             tell=tell,
         )
+    graph = embedder.graph
     if shared:
-        known = store.adjacency(known=True)
-        judge = SharedJudge(judge, known, relation, (head, tail), shared)
-    ways = _ways(Search(embedder.graph, hidden), head, tail, candidates)
+        # A friend in common counts, of whichever split.
+        graph = store.adjacency(known=True)
+        judge = SharedJudge(judge, graph, relation, (head, tail), shared)
+        hidden = triples_of(graph, head, relation, tail)
+    ways = _ways(Search(graph, hidden), head, tail, candidates)
     return judge.score, weigh(_Telling(judge, tell), ways)
 
 

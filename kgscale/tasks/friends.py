@@ -47,6 +47,10 @@ class FriendTraining(RecommendationTraining):
                 f"friends are of one type: task.users is {task.users!r}, task.items {task.items!r}"
             )
         module, strategy, spec = super().assemble(settings, parts)
+        asked = {**spec["recommends"], "hits": list(task.hits), "strangers": task.strangers}
+        if task.shared != "auto":
+            asked["shared"] = task.shared
+        spec = {**spec, "recommends": asked}
         if spec["decoder"]["name"] not in SYMMETRIC:
             raise ConfigError(
                 f"{spec['decoder']['name']} tells the two ends of a pair apart, and friends are the"
@@ -54,23 +58,23 @@ class FriendTraining(RecommendationTraining):
             )
         return module, strategy, spec
 
-    weight = 0.0
-    """Of friends in common."""
+    @property
+    def weight(self) -> float:
+        """Of friends in common."""
+        return float(self.spec["recommends"].get("shared", 0.0))
+
     weighed: Mapping[str, float] | None = None
     """How good the lists of validation are with each weight, if one was chosen."""
 
     def settle(self) -> bool:
-        given = self.settings.task.shared
-        if given == "auto":
-            with show.busy(self.console, "weighing friends in common"):
-                found = {weight: self._lists(weight) for weight in WEIGHTS}
-            # The least of those that are as good; the model alone, where nobody is asked for.
-            self.weight = max(WEIGHTS, key=lambda weight: (found[weight], -weight))
-            self.weighed = {str(weight): good for weight, good in found.items()}
-        else:
-            self.weight = given
-        asked = {**self.spec["recommends"], "shared": self.weight}
-        self.spec = {**self.spec, "recommends": asked}
+        if self.settings.task.shared != "auto":
+            return False
+        with show.busy(self.console, "weighing friends in common"):
+            found = {weight: self._lists(weight) for weight in WEIGHTS}
+        self.weighed = {str(weight): good for weight, good in found.items()}
+        # The least of those that are as good; the model alone, where nobody is asked for.
+        best = max(WEIGHTS, key=lambda weight: (found[weight], -weight))
+        self.spec = {**self.spec, "recommends": {**self.spec["recommends"], "shared": best}}
         return True
 
     def _lists(self, weight: float) -> float:

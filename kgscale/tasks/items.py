@@ -8,6 +8,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from kgscale.data.splits import SPLITS
 from kgscale.errors import DataError
 from kgscale.graph.adjacency import Adjacency, first_triples
 from kgscale.graph.known import KnownFacts
@@ -61,6 +62,30 @@ def interest_of(
         users=named[task.users],
         items=named[task.items],
     )
+
+
+def check_between(store: GraphStore, task: TaskSettings) -> None:
+    """Refuse a relation that also joins others than users and items.
+
+    Raises:
+        DataError: a triple of it does.
+    """
+    relations = store.relation_keys(list(range(store.num_relations)))
+    kinds = [{"name": t.name, "start": t.start, "stop": t.stop} for t in store.types]
+    interest = interest_of(task, relations, kinds)
+    for split in SPLITS:
+        triples = store.triples(split)
+        mine = triples[triples[:, 1] == interest.relation]
+        for side, rows, kind in ((0, interest.users, task.users), (2, interest.items, task.items)):
+            wrong = (mine[:, side] < rows.start) | (mine[:, side] >= rows.stop)
+            if wrong.any():
+                (key,) = store.entity_keys([int(mine[wrong][0, side])])
+                raise DataError(
+                    f"{store.name}: {task.relation!r} is to join {task.users!r} to {task.items!r},"
+                    f" and in {int(wrong.sum()):,} triples of {split} it joins others, such as"
+                    f" {key!r}, which is no {kind!r}: call their relation something else, or give"
+                    " them that type in data.types"
+                )
 
 
 def known_before(store: GraphStore, split: str | None) -> Adjacency:

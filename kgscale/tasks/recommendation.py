@@ -25,6 +25,7 @@ from kgscale.tasks.assembly import assemble
 from kgscale.tasks.calibration import Columns, sure, with_probability
 from kgscale.tasks.directory import write_json, write_predictions
 from kgscale.tasks.items import (
+    check_between,
     held_links,
     interest_of,
     joined,
@@ -51,13 +52,21 @@ class RecommendationTraining(LinkTraining):
     def check(cls, store: GraphStore) -> None:
         """That there are users, items, and a relation between them, is known to ``assemble``."""
 
+    def check_asked(self) -> None:
+        check_between(self.store, self.settings.task)
+
     @classmethod
     def assemble(
         cls, settings: RunSettings, parts: GraphParts
     ) -> tuple[InterestPrediction, Strategy, dict[str, Any]]:
         task = settings.task
         interest = interest_of(task, parts.relations, parts.types)
-        asked = {"relation": task.relation, "users": task.users, "items": task.items}
+        asked = {
+            "relation": task.relation,
+            "users": task.users,
+            "items": task.items,
+            "cuts": list(task.cuts),
+        }
         questions = InterestQuestions(parts.graph, interest, popularity=task.popularity)
         last = {"decoder": decoder_spec(settings), "recommends": asked}
         found = assemble(settings, parts, last, questions)

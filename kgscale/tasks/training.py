@@ -71,6 +71,9 @@ class Training(ABC):
     def check(cls, store: GraphStore) -> None:
         """Refuse a graph that lacks what the task asks about."""
 
+    def check_asked(self) -> None:  # noqa: B027, most tasks ask for nothing by name
+        """Refuse a graph in which what is asked for is not as the settings say."""
+
     @classmethod
     @abstractmethod
     def check_validation(cls, store: GraphStore) -> None:
@@ -141,6 +144,7 @@ class Training(ABC):
         for line in show.graph(self.store):
             show.sentence(self.console, line)
         self.check(self.store)
+        self.check_asked()
         self._audit()
         if self.benchmark is not None:
             check_evaluator(self.benchmark)

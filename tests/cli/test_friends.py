@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -125,6 +126,56 @@ def test_the_same_scores_are_opened_again(
     assert why.score == pytest.approx(again["score"][0], rel=1e-4)
     if shared:
         assert any(len(names) == 5 for names in why.names)
+
+
+def test_what_was_asked_for_is_measured_again(
+    command: Command, circles: list[str], tmp_path: Path
+) -> None:
+    """By evaluate, with the lengths of lists and the strangers of the run."""
+    own = ("task.cuts=[3,5]", "task.hits=[7]", "task.strangers=90", "task.shared=2")
+    assert command(*circles, *own, "trainer.max_epochs=2")[0] == 0
+    run = the_run(tmp_path)
+    first = json.loads((run / "evaluation-test.json").read_text())
+    assert first["overall"]["random"].keys() == {"auc", "hits@7", "strangers"}
+    (run / "evaluation-test.json").unlink()
+    assert command("evaluate", f"run={run}", "split=test")[0] == 0
+    assert json.loads((run / "evaluation-test.json").read_text()) == first
+    for page in (run / "report.html", run / "model" / "README.md"):
+        assert "2 log(1 + Adamic-Adar) of friends in common" in page.read_text("utf-8")
+
+
+def test_a_friend_in_common_of_any_split_is_a_reason(
+    command: Command, tmp_path: Path, circles: list[str]
+) -> None:
+    """a and z have one friend in common, who is known from valid and test alone."""
+    folder = tmp_path / "splits"
+    folder.mkdir()
+    (folder / "train.tsv").write_text("".join(f"a\tx{n}\nz\ty{n}\nm\tw{n}\n" for n in range(5)))
+    (folder / "valid.tsv").write_text("a\tm\n")
+    (folder / "test.tsv").write_text("m\tz\n")
+    own = (f"data.path={folder}", "task.shared=3", "trainer.max_epochs=1")
+    assert command(*circles, *own)[0] == 0
+    run = kgscale.load(the_run(tmp_path))
+    assert isinstance(run, RecommendationRun)
+    why = run.explain(user="a", item="z")
+    assert why.names[0][::2] == ["a", "m", "z"]
+    assert why.reasons[0].loss == pytest.approx(3 * math.log1p(1 / math.log(7)), rel=0.01)
+    found = run.recommend(["a"], k=20)
+    assert why.score == pytest.approx(found["score"][found["item"].index("z")], rel=1e-4)
+
+
+def test_a_relation_of_others_too_is_refused(
+    command: Command, circles: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "mixed.tsv"
+    path.write_text("".join(f"p{n}\tfriend\tp{n + 1}\n" for n in range(30)) + "p1\tfriend\tbot\n")
+    kinds = "".join(f"p{n}\tuser\n" for n in range(31)) + "bot\tmachine\n"
+    (tmp_path / "kinds.tsv").write_text(kinds)
+    own = (f"data.path={path}", "data.relation=null", f"data.types={tmp_path / 'kinds.tsv'}")
+    code, _, error = command(*circles, *own, "task.users=user")
+    assert (code, error.count("\n")) == (3, 1)
+    assert "which is no 'user'" in error
+    assert not list((tmp_path / "outputs").glob("*/*"))
 
 
 def test_nobody_is_recommended_to_itself_or_to_friends(

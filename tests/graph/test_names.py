@@ -63,6 +63,12 @@ def test_finding_among_some(store: GraphStore) -> None:
         store.find_entity("Ada", range(3, 5))
 
 
+def test_finding_many_among_some(store: GraphStore) -> None:
+    texts = pa.array(["Paris", "Ada", "alan"])
+    assert store.find_entities(texts).tolist() == [SEVERAL, 2, 4]
+    assert store.find_entities(texts, range(1, 3)).tolist() == [1, 2, UNKNOWN]
+
+
 def test_an_unknown_name_suggests_the_nearest(store: GraphStore) -> None:
     with pytest.raises(ConfigError, match=r"'Adaa': nearest are 'Ada' \(p1\), "):
         store.find_entity("Adaa")

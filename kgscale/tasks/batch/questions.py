@@ -147,7 +147,7 @@ class UserLines(Lines):
         found = np.array([known.get(key, UNKNOWN) for key in own], np.int64)
         (left,) = np.nonzero(found == UNKNOWN)
         if len(left):
-            found[left] = self.store.find_entities(texts.take(pa.array(left)))
+            found[left] = self.store.find_entities(texts.take(pa.array(left)), self.users)
         return found
 
 

@@ -130,7 +130,12 @@ def _told(split: str, name: str, value: float) -> str:
 
 def model_of(results: Mapping[str, Any]) -> str:
     kinds = ("encoder", "decoder", "reasoner")
-    return " + ".join(str(results[kind]) for kind in kinds if kind in results)
+    told = " + ".join(str(results[kind]) for kind in kinds if kind in results)
+    shared = results["metrics"].get("shared") or {}
+    if not shared.get("weight"):
+        return told
+    chosen = ", a weight that validation chose" if shared.get(results["monitor"]) else ""
+    return f"{told} + {shared['weight']:g} log(1 + Adamic-Adar) of friends in common{chosen}"
 
 
 def strategy_of(results: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ from kgscale.tasks.items import (
     measure_items,
 )
 from kgscale.tasks.runs.base import Run, check_k, check_split, told
+from kgscale.tasks.schema import from_settings
 from kgscale.tasks.settings import TaskSettings
 from kgscale.types import Ids
 
@@ -51,8 +53,10 @@ class RecommendationRun(Run):
 
     @cached_property
     def task(self) -> TaskSettings:
-        """Without friends in common, if none were weighed."""
-        return TaskSettings(name="recommendation", **{"shared": 0.0, **self.spec["recommends"]})
+        """As it was asked for in training; without friends in common, if none were weighed."""
+        kind = "friend_recommendation" if self.store.undirected else "recommendation"
+        given = {"name": kind, "shared": 0.0, **self.spec["recommends"]}
+        return from_settings("recommends", TaskSettings, given)
 
     @property
     def weight(self) -> float:
@@ -170,15 +174,15 @@ class RecommendationRun(Run):
                 return ids[key]
         return self.store.find_entity(text, known)
 
-    def evaluate(self, split: str = "valid", cuts: Sequence[int] = (10, 20)) -> dict[str, Any]:
+    def evaluate(self, split: str = "valid", cuts: Sequence[int] | None = None) -> dict[str, Any]:
         """Recall, NDCG, precision, hit rate, MRR and coverage of the lists of a split's users;
         of friends also how they are told from strangers, ``random`` and ``matched``."""
         check_split(split)
         given = self.store, split, self.scores_before(split), self.interest
+        task = self.task if cuts is None else replace(self.task, cuts=cuts)
         if self.store.undirected:
-            task = TaskSettings(name="friend_recommendation", cuts=cuts)
             return measure_friends(*given, task, memory=self.memory)
-        return measure_items(*given, cuts, memory=self.memory)
+        return measure_items(*given, task.cuts, memory=self.memory)
 
     def official(self, split: str) -> dict[str, float]:
         return {}
