@@ -4,8 +4,6 @@ from typing import Final
 
 _WORDS: Final = {
     "mrr": "MRR",
-    "mrr@10": "MRR@10",
-    **{f"hits@{k}": f"Hits@{k}" for k in (1, 3, 10, 20, 50, 100)},
     "acc": "accuracy",
     "rocauc": "ROC-AUC",
     "auc": "ROC-AUC",
@@ -20,8 +18,14 @@ _WORDS: Final = {
 }
 
 
-_LISTS: Final = {"recall": "Recall", "ndcg": "NDCG", "hit": "Hit rate", "mrr": "MRR"}
-"""Of lists of items, before the length of a list."""
+_LISTS: Final = {
+    "hits": "Hits",
+    "recall": "Recall",
+    "ndcg": "NDCG",
+    "hit": "Hit rate",
+    "mrr": "MRR",
+}
+"""Before the length of a list."""
 
 
 def word(name: str) -> str:
