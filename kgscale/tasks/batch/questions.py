@@ -145,9 +145,11 @@ class UserLines(Lines):
         own = [f"{self.kind}:{text}" for text in texts.to_pylist()]
         known = self.store.entity_ids(own)
         found = np.array([known.get(key, UNKNOWN) for key in own], np.int64)
-        (left,) = np.nonzero(found == UNKNOWN)
-        if len(left):
-            found[left] = self.store.find_entities(texts.take(pa.array(left)), self.users)
+        # Of users first; then of all, to say that one is none.
+        for among in (self.users, None):
+            (left,) = np.nonzero(found == UNKNOWN)
+            if len(left):
+                found[left] = self.store.find_entities(texts.take(pa.array(left)), among)
         return found
 
 
