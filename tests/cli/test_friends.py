@@ -57,7 +57,9 @@ def the_run(tmp_path: Path) -> Path:
     [
         ["strategy=full_batch"],
         ["strategy=neighbor", "strategy.fanout=[10,10]", "strategy.batch_size=64"],
-        ["strategy=subgraph", "encoder=embedding", "decoder=distmult"],
+        pytest.param(
+            ["strategy=subgraph", "encoder=embedding", "decoder=distmult"], marks=pytest.mark.slow
+        ),
     ],
 )
 def test_from_lines_to_lists(
@@ -100,12 +102,12 @@ def test_from_lines_to_lists(
     assert "among as popular strangers" in " ".join(out.split())
 
 
-@pytest.mark.parametrize("shared", [0.0, 1.5])
+@pytest.mark.parametrize("shared", [pytest.param(0.0, marks=pytest.mark.slow), 1.5])
 def test_the_same_scores_are_opened_again(
     command: Command, circles: list[str], tmp_path: Path, shared: float
 ) -> None:
-    asked = [f"task.shared={shared}", "predictions.count=60", "predictions.per_relation=3"]
-    code, out, error = command(*circles, *asked)
+    asked = [f"task.shared={shared}", "predictions.count=20", "predictions.per_relation=3"]
+    code, out, error = command(*circles, *asked, "trainer.max_epochs=3")
     assert (code, error) == (0, "")
     assert ("1.5 times log(1 + Adamic-Adar)" in out) == bool(shared)
     run = the_run(tmp_path)
