@@ -251,9 +251,12 @@ def test_users_as_one_by_one(command: Command, tmp_path: Path) -> None:
         command,
         tmp_path,
         *("task=recommendation", f"data.path={written(tmp_path / 'likes.tsv', likes)}"),
+        f"data.user_names={written(tmp_path / 'users.tsv', [('u29', 'Alice')])}",
+        f"data.item_names={written(tmp_path / 'items.tsv', [('i2', 'Alice')])}",
         *("encoder.dim=8", "strategy=full_batch", "trainer.max_epochs=3"),
     )
-    users = ["u3", "user:u7", "u29", "u3"]
+    # As an item is called, too.
+    users = ["u3", "user:u7", "Alice", "u3"]
     file = written(
         tmp_path / "asked.tsv", [("user",), *((one,) for one in [*users, "item:i1", "no"])]
     )

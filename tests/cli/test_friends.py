@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 import kgscale
+from kgscale.tasks import training
 from kgscale.tasks.runs import RecommendationRun
+from kgscale.training.fit import FitResult
 from tests.cli.conftest import Command
 from tests.pages import Read
 
@@ -144,6 +148,21 @@ def test_what_was_asked_for_is_measured_again(
     assert json.loads((run / "evaluation-test.json").read_text()) == first
     for page in (run / "report.html", run / "model" / "README.md"):
         assert "2 log(1 + Adamic-Adar) of friends in common" in page.read_text("utf-8")
+
+
+def test_a_given_weight_outlives_an_interruption(
+    command: Command, circles: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = training.fit
+
+    def cut_short(*given: Any, **more: Any) -> FitResult:
+        return replace(whole(*given, **more), interrupted=130)
+
+    monkeypatch.setattr(training, "fit", cut_short)
+    assert command(*circles, "task.shared=4", "trainer.max_epochs=1")[0] == 130
+    run = kgscale.load(the_run(tmp_path))
+    assert isinstance(run, RecommendationRun)
+    assert run.weight == 4
 
 
 def test_a_friend_in_common_of_any_split_is_a_reason(
