@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from fault.child import triples
 from fault.evil.what import HUGE, Evil, train
-from fault.readers import saved, zipped
+from fault.files import saved, zipped
 
 ZEROS = 2 << 30
 """Bytes of what is small when it is packed."""

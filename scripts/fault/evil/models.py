@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save
 
 from fault.evil.pickles import payloads
 from fault.evil.what import HUGE, MARK, Evil
-from fault.readers import finished, zipped
+from fault.files import zipped
+from fault.readers import finished
 from kgscale.durable import MANIFEST, read_manifest, sealed, write_manifest
 from kgscale.training.checkpoints import load_state, save_state
 

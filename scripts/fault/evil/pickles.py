@@ -10,7 +10,7 @@ from benchmarks import ogb_layouts
 
 from fault.child import triples
 from fault.evil.what import MARK, Evil, train
-from fault.readers import zipped
+from fault.files import zipped
 
 
 def payloads(mark: Path) -> dict[str, bytes]:
