@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from kgscale.cli.answer import opened
 from kgscale.errors import ConfigError, DataError
+from kgscale.models.registry import CARD
 from kgscale.tasks import show
 from kgscale.tasks.directory import check_writable, read_results
 from kgscale.tasks.report import REPORT, write_report
@@ -55,13 +56,16 @@ def report(settings: Mapping[str, Any]) -> int:
     check_writable(run.directory, "copy the run to where you may write")
     try:
         with show.busy(console, "writing the report"):
-            write_report(run)
+            card_too = write_report(run)
     except UNUSABLE as error:
         raise DataError(
             f"{run.directory}: what is measured there is not as training or evaluate left it"
             f" ({type(error).__name__}: {error}); train again"
         ) from error
-    for file in (run.directory / REPORT, model / "README.md"):
-        show.sentence(console, f"written: {file}")
+    show.sentence(console, f"written: {run.directory / REPORT}")
+    show.sentence(
+        console,
+        f"written: {model / CARD}" if card_too else f"{model / CARD} is your own text: left alone",
+    )
     show.result(run.directory / REPORT, None)
     return 0

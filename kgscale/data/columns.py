@@ -22,6 +22,7 @@ from kgscale.data.tables import (
     Column,
     Format,
     column_names,
+    number_in,
     opened_parquet,
     parquet_columns,
     read_rows,
@@ -236,17 +237,10 @@ def as_numbers(column: pa.Array) -> NDArray[np.float64] | None:
         try:
             column = column.cast(pa.float64())
         except pa.ArrowInvalid:
-            return np.array([_number(text.as_py()) for text in column], np.float64)
+            return np.array([number_in(text.as_py()) for text in column], np.float64)
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         return None
     return np.asarray(pc.fill_null(column.cast(pa.float64(), safe=False), np.nan), np.float64)
-
-
-def _number(text: str | None) -> float:
-    try:
-        return float(text) if text else np.nan
-    except ValueError:
-        return np.nan
 
 
 def sound(numbers: NDArray[np.float64]) -> NDArray[np.bool_]:

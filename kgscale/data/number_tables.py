@@ -18,6 +18,7 @@ from kgscale.data.tables import (
     Column,
     Format,
     count_columns,
+    number_in,
     opened_parquet,
     parquet_columns,
     read_rows,
@@ -69,7 +70,7 @@ def _parsed(column: pa.Array, file: DataFile, name: Column, line: NDArray[np.int
     try:
         numbers = np.asarray(column.cast(pa.float32()))
     except pa.ArrowInvalid:
-        numbers = np.array([_number(text.as_py()) for text in column], np.float32)
+        numbers = np.array([number_in(text.as_py()) for text in column], np.float32)
     bad = np.flatnonzero(~np.isfinite(numbers))
     if len(bad):
         at = int(bad[0])
@@ -79,13 +80,6 @@ def _parsed(column: pa.Array, file: DataFile, name: Column, line: NDArray[np.int
             f"number: features need one in every field{hint}"
         )
     return numbers
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return np.nan
 
 
 def _from_parquet(file: DataFile, form: Format, width: int) -> Iterator[tuple[pa.Array, Array]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import tempfile
 import weakref
@@ -16,6 +15,7 @@ import pyarrow as pa
 from kgscale.data.described import Described as DescribedRows
 from kgscale.data.literals import LITERAL, LiteralTable
 from kgscale.data.ngrams import DIM, SIZES, NGrams
+from kgscale.data.tables import number_in
 
 Described: TypeAlias = tuple[str, str, float | None, str | None]
 """Subject, predicate, and a number or a text."""
@@ -28,7 +28,11 @@ NUMBERS = frozenset(
     )
 )
 DATES = frozenset(("date", "dateTime", "gYear", "gYearMonth"))
-DATE = re.compile(r"(-?[0-9]{4,9})(?:-([0-9]{2}))?(?:-([0-9]{2}))?(?![0-9])")
+DATE = re.compile(
+    r"(-?[0-9]{4,9})(?:-(0[1-9]|1[0-2]))?(?:-(0[1-9]|[12][0-9]|3[01]))?"
+    r"(?:T[0-9:.]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})?"
+)
+"""Times and zones are left out."""
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -39,16 +43,13 @@ def number_of(value: str, datatype: str) -> float | None:
         return None
     if kind == "boolean":
         return {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}.get(value)
-    if kind in DATES and (found := DATE.match(value)):
+    if kind in DATES and (found := DATE.fullmatch(value)):
         year, month, day = (int(part or 1) for part in found.groups())
         return year + (month - 1) / 12 + (day - 1) / 365
     if kind not in NUMBERS:
         return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and abs(number) <= LARGEST else None
+    number = number_in(value)
+    return number if abs(number) <= LARGEST else None
 
 
 class RdfLiterals:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -344,6 +345,17 @@ def text_column(column: pa.Array, file: DataFile, name: str) -> pa.Array:
     raise DataError(
         f"{file.path} column {name!r} has type {kind}: keys must be text or whole numbers"
     )
+
+
+def number_in(text: str | None) -> float:
+    """The number that is written there, blanks around it aside; NaN if it is none."""
+    # Python's own literals take more: 1_000, and digits of other scripts.
+    if not text or "_" in text or not text.isascii():
+        return math.nan
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _garbled(column: pa.Array) -> NDArray[np.bool_]:

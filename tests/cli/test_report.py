@@ -18,6 +18,7 @@ import kgscale
 from kgscale.errors import DataError, ResourceError
 from kgscale.tasks import training
 from kgscale.tasks.report import write
+from kgscale.tasks.report.card import OURS
 from kgscale.tasks.report.examples import examples
 from tests.cli.conftest import SMALL, Command
 from tests.pages import Read
@@ -109,6 +110,18 @@ def test_a_card_may_be_edited(command: Command, run: Path) -> None:
     (run / "model" / "other.md").write_text("")
     with pytest.raises(DataError, match=r"other\.md is not part of it"):
         kgscale.load(run)
+
+
+def test_a_card_that_is_its_owners_stays(command: Command, run: Path) -> None:
+    card = run / "model" / "README.md"
+    written = card.read_text(encoding="utf-8")
+    card.write_text(written.replace("# license: say", "license: mit # say"), encoding="utf-8")
+    assert f"written: {card}" in " ".join(command("report", f"run={run}")[1].split())
+    assert card.read_text(encoding="utf-8") == written
+    mine = written.replace(OURS, "")
+    card.write_text(mine, encoding="utf-8")
+    assert "is your own text" in " ".join(command("report", f"run={run}")[1].split())
+    assert card.read_text(encoding="utf-8") == mine
 
 
 def test_no_time_for_reasons_is_told(run: Path) -> None:

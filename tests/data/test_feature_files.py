@@ -168,6 +168,8 @@ def parquet_literals(root: Path) -> Path:
     ("content", "setting", "words"),
     [
         ("k\tage\na\tten\n", {"numbers": "age"}, ["line 2", "'age'", "'ten'", "leave it empty"]),
+        ("k\tage\na\t1_000\n", {"numbers": "age"}, ["line 2", "'1_000'"]),
+        ("k\tage\na\t٣\n", {"numbers": "age"}, ["line 2", "'٣'"]),
         ("k\tage\na\tinf\n", {"numbers": "age"}, ["line 2", "'inf'", "finite"]),
         ("k\tage\n\t3\n", {"numbers": "age"}, ["line 2", "empty field"]),
         ("k\tage\n", {"numbers": "age"}, ["is empty"]),

@@ -34,6 +34,13 @@ TURTLE = """@prefix : <http://x/> . @prefix xsd: <http://www.w3.org/2001/XMLSche
         ("five", "integer", None),
         ("5", "string", None),
         ("soon", "date", None),
+        ("2020-99-99", "date", None),
+        ("2020-00-01", "date", None),
+        ("2002-09-24-06:00", "date", 2002 + 8 / 12 + 23 / 365),
+        ("2002-06:00", "gYear", 2002.0),
+        ("2002-06Z", "gYearMonth", 2002 + 5 / 12),
+        ("1_000", "integer", None),
+        (" 5 ", "integer", 5.0),
     ],
 )
 def test_numbers_by_their_type(value: str, kind: str, number: float | None) -> None:

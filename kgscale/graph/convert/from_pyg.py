@@ -271,6 +271,11 @@ def _split_of(hetero: HeteroData, kind: str) -> list[Any]:
     code: list[int | None] = [None] * _num_nodes(hetero, kind)
     for split, mask in MASKS.items():
         for at in node[mask].nonzero()[:, 0].tolist() if mask in node else []:
+            if (before := code[at]) is not None:
+                raise DataError(
+                    f"the node {at} of the type {kind!r} is in {MASKS[SPLITS[before]]} and in "
+                    f"{mask}: take it out of one"
+                )
             code[at] = SPLITS.index(split)
     return code
 

@@ -70,7 +70,7 @@ def from_networkx(
         classes=[
             (at, str(class_))
             for node, at in place.items()
-            for class_ in graph.nodes[node].get("classes", ())
+            for class_ in _several(graph.nodes[node].get("classes", ()))
         ],
         relation_names=dict(graph.graph.get("relation_name", {})),
         edges=edges,
@@ -121,6 +121,11 @@ def to_networkx(store: GraphStore | str | Path) -> networkx.MultiDiGraph | netwo
         for head, relation, tail in zip(edges.head, edges.relation, edges.tail, strict=True):
             out.add_edge(keys[head], keys[tail], key=relation, split=edges.split)
     return out
+
+
+def _several(texts: Iterable[Any]) -> Iterable[Any]:
+    """A text is one, and not its letters."""
+    return [texts] if isinstance(texts, str) else texts
 
 
 def _in_order(graph: networkx.Graph) -> list[Any]:
@@ -210,10 +215,11 @@ def _targets(graph: networkx.Graph, place: Mapping[Any, int]) -> Targets | None:
             numbers, label = True, repr(float(label))
         elif not isinstance(label, Integral):
             texts = True
-        if isinstance(label, str | Integral):
+        if isinstance(label, Integral):
             label = [label]
         if not isinstance(label, Iterable):
             raise DataError(f"the node {node!r} has the label {label!r}: give texts, or a number")
+        label = _several(label)
         found += [(at, str(one), code) for one in label] or [(at, None, code)]
     if not found:
         return None

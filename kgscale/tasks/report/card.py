@@ -25,13 +25,23 @@ _NOT_TOLD: Final = (
     "queries", "nodes", "users", "tie_rate", "mean_rank", "mrr_optimistic", "mrr_pessimistic",
 )  # fmt: skip
 """Counts among the metrics, and what nobody compares by."""
+OURS: Final = "<!-- Written by kgscale; without this line `report` leaves your own text alone. -->"
+"""In a card that may be written anew."""
 _STEERS: Final = re.compile(r"([\\`*_\[\]<>&|#~!])")
 
 
-def write_card(run: Run, results: Mapping[str, Any]) -> None:
-    """``model/README.md``, which its owner may edit: no manifest has a hash of it."""
+def write_card(run: Run, results: Mapping[str, Any]) -> bool:
+    """``model/README.md``, which its owner may edit: no manifest has a hash of it.
+
+    Returns:
+        Whether it was written: one whose owner has deleted the line ``OURS`` stays as it is.
+    """
+    file = run.directory / "model" / CARD
+    if file.is_file() and OURS not in file.read_text(encoding="utf-8", errors="replace"):
+        return False
     # Beside the model's folder until it is whole: what a kill left in there would be refused.
-    write_text(run.directory / "model" / CARD, card(run, results), beside=run.directory)
+    write_text(file, card(run, results), beside=run.directory)
+    return True
 
 
 def card(run: Run, results: Mapping[str, Any]) -> str:
@@ -50,6 +60,7 @@ def card(run: Run, results: Mapping[str, Any]) -> str:
         measured=_measured(results),
         baselines=_baselines(results),
         asked=asked,
+        ours=OURS,
     )
 
 

@@ -17,8 +17,11 @@ from kgscale.tasks.report.page import REPORT, Curves, Page, render
 from kgscale.tasks.runs import NodeRun, NumberRun, RecommendationRun, Run
 
 
-def write_report(run: Run) -> None:
+def write_report(run: Run) -> bool:
     """``report.html`` and ``model/README.md``; no other file of the run is touched.
+
+    Returns:
+        Whether the card was written: one that its owner has made theirs stays as it is.
 
     Raises:
         DataError: what training has left there can't be read.
@@ -26,7 +29,7 @@ def write_report(run: Run) -> None:
     """
     results = files.results_of(run.directory)
     write_text(run.directory / REPORT, render(page_of(run, results)))
-    write_card(run, results)
+    return write_card(run, results)
 
 
 def page_of(run: Run, results: Mapping[str, Any]) -> Page:

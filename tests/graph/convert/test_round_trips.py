@@ -202,6 +202,14 @@ def test_a_store_is_a_data_set(root: Path) -> None:
             r"has 10 splits side by side: take one, as train_mask\[:, 0\]",
         ),
         ({"y": torch.arange(3), "y_name": ["a", "b"]}, "label 2, and y_name has 2"),
+        (
+            {
+                "y": torch.arange(3),
+                "train_mask": torch.tensor([True, True, False]),
+                "test_mask": torch.tensor([False, True, True]),
+            },
+            "the node 1 of the type 'entity' is in train_mask and in test_mask",
+        ),
     ],
 )
 def test_what_is_said_of_other_nodes_than_there_are(
@@ -265,6 +273,20 @@ def test_numbers_of_numpy_on_nodes(root: Path) -> None:
     labels = from_networkx(graph, new(root), split=[1, 0, 0], label_split=[1, 0, 0]).labels()
     assert labels is not None
     assert labels.names == ["0", "1"]
+
+
+def test_a_text_is_not_its_letters(root: Path) -> None:
+    graph = networkx.DiGraph([("a", "b")])
+    graph.nodes["a"]["classes"] = "ab"
+    graph.nodes["b"]["classes"] = ["c", "d"]
+    for node in "ab":
+        graph.nodes[node]["label"] = f"x{node}"
+    back = to_networkx(from_networkx(graph, new(root), split=[1, 0, 0], label_split=[1, 0, 0]))
+    assert {node: about["classes"] for node, about in back.nodes.items()} == {
+        "a": ["ab"],
+        "b": ["c", "d"],
+    }
+    assert [about["label"] for about in back.nodes.values()] == [["xa"], ["xb"]]
 
 
 def test_mistakes(root: Path) -> None:
