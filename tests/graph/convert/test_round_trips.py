@@ -280,7 +280,7 @@ def test_a_text_is_not_its_letters(root: Path) -> None:
     graph.nodes["a"]["classes"] = "ab"
     graph.nodes["b"]["classes"] = ["c", "d"]
     for node in "ab":
-        graph.nodes[node]["label"] = f"x{node}"
+        graph.nodes[node].update(label=f"x{node}", split="train")
     back = to_networkx(from_networkx(graph, new(root), split=[1, 0, 0], label_split=[1, 0, 0]))
     assert {node: about["classes"] for node, about in back.nodes.items()} == {
         "a": ["ab"],
