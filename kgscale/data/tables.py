@@ -236,14 +236,14 @@ def positions(file: DataFile, form: Format, names: list[str] | None, width: int)
         if min(positions) < 0 or (names is not None and max(positions) >= len(names)):
             raise DataError(
                 f"{file.path} has no column {max(positions, key=lambda at: (at < 0, at))}: "
-                "data.columns counts from 0"
+                "columns count from 0"
             )
         return positions
     missing = [column for column in columns if column not in (names or [])]
     if missing:
         raise DataError(
             f"{file.path} has no column {missing[0]!r} but {', '.join(map(repr, names or []))}: "
-            "set data.columns"
+            "name one of these"
         )
     return tuple((names or []).index(str(column)) for column in columns)
 
