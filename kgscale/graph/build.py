@@ -25,8 +25,15 @@ from kgscale.data.vocabulary import Vocabulary
 from kgscale.graph.asked import write_questions
 from kgscale.graph.catalog import write_classes, write_entities, write_relations
 from kgscale.graph.compress import REPEATED, ROLES, Direction, Mask, split_of, write_adjacency
-from kgscale.graph.facts import assign, by_tail, encode, sort_facts, unseen_in_train
-from kgscale.graph.features import write_features
+from kgscale.graph.facts import (
+    assign,
+    by_tail,
+    encode,
+    seen_in_train,
+    sort_facts,
+    unseen_in_train,
+)
+from kgscale.graph.features import locate_features, write_features
 from kgscale.graph.integrity import ContentHash
 from kgscale.graph.labels import count_joined, held_out, write_labels
 from kgscale.graph.tables import TableWriter
@@ -73,7 +80,11 @@ def _build(source: Source, directory: Path, shop: Workshop, audit: Audit) -> Bui
     # Before the facts, so that they have the memory to themselves.
     types = write_entities(directory, shop.entities, content)
     classes = write_classes(directory, shop.entities, types, content)
-    described = _describe(directory, reading, types, shop, content, audit)
+    described = _labels(directory, reading, shop, content, audit)
+    located = None
+    if reading.features:
+        audit.tell("reading the features")
+        located = locate_features(reading.features, types, shop)
     if asked:
         audit.tell("writing what the benchmark asks")
         described["asked"] = write_questions(directory, asked, shop, content)
@@ -88,6 +99,17 @@ def _build(source: Source, directory: Path, shop: Workshop, audit: Audit) -> Bui
     audit.tell(f"sorting {slots.size:,} triples")
     facts, duplicates = sort_facts(slots, shop, roles=reading.roles)
     facts, sizes = assign(facts, source.split, shop, source.name)
+    if located is not None:
+        audit.tell("writing the features")
+        described["features"] = write_features(
+            directory,
+            located,
+            types,
+            shop,
+            content,
+            held=None if reading.label_rule is None else held_out(directory),
+            unseen=~seen_in_train(facts, shop.entities.size) if located.fitted else None,
+        )
     audit.tell(f"writing {2 * facts.size:,} edges")
     if number := write_graph(directory, facts, shop, content, sizes, roles=reading.roles):
         described["asked_links"] = number
@@ -102,15 +124,10 @@ def _build(source: Source, directory: Path, shop: Workshop, audit: Audit) -> Bui
     )
 
 
-def _describe(
-    directory: Path,
-    reading: Reading,
-    types: list[dict[str, Any]],
-    shop: Workshop,
-    content: ContentHash,
-    audit: Audit,
+def _labels(
+    directory: Path, reading: Reading, shop: Workshop, content: ContentHash, audit: Audit
 ) -> dict[str, Any]:
-    """Labels and features, where there are any."""
+    """Those of nodes, where there are any."""
     counts: dict[str, Any] = {}
     if reading.label_rule is not None:
         audit.tell("numbering the labels")
@@ -121,12 +138,6 @@ def _describe(
             shop.entities.size,
             content,
             numbers=reading.label_rule.numbers,
-        )
-    if reading.features:
-        audit.tell("writing the features")
-        held = held_out(directory) if reading.label_rule is not None else None
-        counts["features"] = write_features(
-            directory, reading.features, types, shop, content, held=held
         )
     return counts
 

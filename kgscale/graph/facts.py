@@ -168,12 +168,18 @@ def by_tail(facts: Spool, shop: Workshop) -> Spool:
     return done
 
 
-def unseen_in_train(facts: Spool, num_entities: int) -> tuple[int, dict[str, int]]:
-    """Entities that train lacks, and the triples of each split that mention one."""
+def seen_in_train(facts: Spool, num_entities: int) -> NDArray[np.bool_]:
+    """Entities that a train triple has."""
     seen = np.zeros(num_entities, bool)
     for head, tail, flags in facts.pieces("head", "tail", "flags"):
         train = split_of(flags) == TRAIN
         seen[head[train]] = seen[tail[train]] = True
+    return seen
+
+
+def unseen_in_train(facts: Spool, num_entities: int) -> tuple[int, dict[str, int]]:
+    """Entities that train lacks, and the triples of each split that mention one."""
+    seen = seen_in_train(facts, num_entities)
     count = np.zeros(len(SPLITS), np.int64)
     for head, tail, flags in facts.pieces("head", "tail", "flags"):
         unseen = ~(seen[head] & seen[tail])

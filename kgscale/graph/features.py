@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,24 +48,49 @@ def open_features(directory: Path, counts: Sequence[dict[str, Any]]) -> dict[int
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """All files of features, and where each entity's rows are, while keys are still known."""
+
+    opened: Opened
+    row: Array
+    """``[group, entity]``, mapped."""
+
+    @property
+    def fitted(self) -> bool:
+        """Whether some numbers depend on who may be learned from."""
+        return any(isinstance(rows, Described) for rows in self.opened.matrices)
+
+
+def locate_features(
+    files: Sequence[Features], types: list[dict[str, Any]], shop: Workshop
+) -> Located:
+    """Read the files, and find their rows by the keys of entities."""
+    opened = _open(files, types, shop)
+    path = shop.scratch / "feature-rows.npy"
+    np.save(path, _rows_of_entities(opened, types, shop))
+    shop.keys.run("DROP TABLE feature_row")
+    return Located(opened=opened, row=np.load(path, mmap_mode="r", allow_pickle=False))
+
+
 def write_features(
     directory: Path,
-    files: Sequence[Features],
+    located: Located,
     types: list[dict[str, Any]],
     shop: Workshop,
     content: ContentHash,
     *,
     held: NDArray[np.bool_] | None = None,
+    unseen: NDArray[np.bool_] | None = None,
 ) -> dict[str, Any]:
     """Write a matrix for each type that some file knows; returns what the manifest tells.
 
     Args:
         held: entities whose labels are of valid or test: what they are described by is scaled by
             what the others are.
+        unseen: entities that no train triple has: likewise, where others are described at all.
     """
-    opened = _open(files, types, shop)
-    row = _rows_of_entities(opened, types, shop)
-    shop.keys.run("DROP TABLE feature_row")
+    opened, row = located.opened, located.row
     told, fits = [], {}
     left_out: LeftOut = {}
     for number, kind in enumerate(types):
@@ -73,6 +99,8 @@ def write_features(
         if (mine != NO_ROW).any():
             path = directory / feature_file(number)
             free = np.ones(mine.shape[1], bool) if held is None else ~held[inside]
+            if unseen is not None and ((mine != NO_ROW).any(axis=0) & ~unseen[inside]).any():
+                free &= ~unseen[inside]
             blocks = _blocks(mine, free, opened, left_out)
             written = _write(path, blocks, len(free), opened, content, number)
             missing = int((mine == NO_ROW).all(axis=0).sum())
@@ -80,7 +108,7 @@ def write_features(
             if (made := _all_fits(blocks)) is not None:
                 fits[kind["name"]] = made
     write_fits(directory, fits)
-    for at in range(len(files)):
+    for at in range(len(opened.files)):
         shutil.rmtree(_copies(shop, at))
     unused = int(opened.starts[-1] - (row != NO_ROW).sum())
     more = {"left_out": _counted(left_out)} if left_out else {}

@@ -282,7 +282,11 @@ def test_bad_input_is_one_clear_sentence(tmp_path: Path, make: Any, words: list[
     ("settings", "kind", "words"),
     [
         ({"path": None}, ConfigError, ["data.path"]),
-        ({"columns": ["head", "relation", "tail"]}, DataError, ["'head'", "'a'", "name one of these"]),
+        (
+            {"columns": ["head", "relation", "tail"]},
+            DataError,
+            ["'head'", "'a'", "name one of these"],
+        ),
         ({"columns": [0, 1]}, ConfigError, ["data.columns", "3"]),
         ({"columns": [0, 1, 1]}, ConfigError, ["data.columns"]),
         ({"columns": ["a", "b", "c"], "header": False}, ConfigError, ["data.header"]),

@@ -73,6 +73,29 @@ def test_held_out_entities_do_not_scale_the_others(tmp_path: Path, held: str) ->
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("unseen", ["7", "1000"])
+def test_entities_that_train_lacks_do_not_scale_the_others(tmp_path: Path, unseen: str) -> None:
+    """d is in a test triple alone: whatever its number and its level, the others have the same."""
+    folder = tmp_path / "splits"
+    folder.mkdir()
+    write(folder / "train.tsv", "a\tr\tb", "b\tr\tc", "c\tr\ta")
+    write(folder / "valid.tsv", "a\tr\tc")
+    write(folder / "test.tsv", "a\tr\td", "d\tr\tw")
+    types = write(tmp_path / "types.tsv", *(f"{key}\tman" for key in "abcd"), "w\ttown")
+    table = write(
+        tmp_path / "x.tsv",
+        *("k\tn\tc", "a\t1\tu", "b\t2\tv", "c\t3\tu", f"d\t{unseen}\t{unseen}", "w\t4\tx"),
+    )
+    setting = {"path": table, "numbers": "n", "categories": "c"}
+    source = TripleFiles(path=folder, features=setting, types=str(types))
+    man, town = prepare(source, tmp_path / "stores").features().values()
+    low = -1 / np.sqrt(2 / 3)
+    expected = [[low, 1, 1, 0], [0, 1, 0, 1], [-low, 1, 1, 0], [5, 1, 0, 0]]
+    torch.testing.assert_close(man, torch.tensor(expected, dtype=torch.float32))
+    # Where train has no entity of a type, there is nobody else to scale it by.
+    assert town.tolist() == [[0, 1, 1]]
+
+
 def test_types_have_columns_of_their_own(tmp_path: Path) -> None:
     types = str(write(tmp_path / "types.tsv", "a\tman", "b\ttown", "c\tman", "d\ttown"))
     literals = write(tmp_path / "x.tsv", "a\tage\t1", "c\tage\t3", "b\tsize\t5", "d\tage\t9")
