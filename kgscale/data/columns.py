@@ -158,6 +158,11 @@ class ColumnFile:
             key, used = place, [*others]
             if (header or DataFile(self.path).is_parquet) and len({*names}) == len(names):
                 return replace(form, columns=(key, *used)), [names[at] for at in others]
+        if key in used:
+            raise ConfigError(
+                f"data.features: the column {key!r} has the keys of {self.path} and can't be used"
+                " beside: leave it out, or set key to another"
+            )
         return replace(form, columns=(key, *used)), used
 
 
@@ -216,7 +221,7 @@ class _Chunk:
     def texts(self, at: int) -> pa.Array:
         """Null where there is none."""
         column = self.columns[at]
-        if pa.types.is_boolean(column.type):
+        if pa.types.is_boolean(column.type) or pa.types.is_null(column.type):
             column = column.cast(pa.string())
         if pa.types.is_floating(column.type):
             raise DataError(
@@ -230,7 +235,7 @@ class _Chunk:
 def as_numbers(column: pa.Array) -> NDArray[np.float64] | None:
     """NaN where there is none; ``None`` if the column's type has no numbers."""
     kind = column.type
-    if pa.types.is_boolean(kind):
+    if pa.types.is_boolean(kind) or pa.types.is_null(kind):
         column = column.cast(pa.int8())
     elif pa.types.is_string(kind):
         column = pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)

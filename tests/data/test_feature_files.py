@@ -186,7 +186,23 @@ def test_bad_files(tmp_path: Path, content: str, setting: dict[str, Any], words:
     assert all(word in str(caught.value) for word in words), caught.value
 
 
+def test_columns_without_any_value(tmp_path: Path) -> None:
+    """As pandas writes them: of no type."""
+    none = pa.nulls(len(KEYS))
+    path = parquet(tmp_path / "x.parquet", pa.array(KEYS), pa.array(AGE), none, none)
+    whole = {"path": path, "numbers": ["age", "kind"], "text": "words", "dim": 16}
+    _, rows = opened(tmp_path, whole)
+    found = taken(rows)
+    _, rows = opened(tmp_path, {"path": path, "numbers": "age"})
+    np.testing.assert_array_equal(found[:, :2], taken(rows))
+    assert not found[:, 2:].any()
+    _, rows = opened(tmp_path, {"path": path, "numbers": "age", "categories": "kind"})
+    np.testing.assert_array_equal(found[:, :2], taken(rows))
+
+
 def test_bad_columns_of_parquet(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the column 'id' has the keys of"):
+        opened(tmp_path, {"path": parquet(tmp_path / "x.parquet"), "numbers": "id"})
     with pytest.raises(DataError, match=r"'kind'.*'x' is no finite number"):
         opened(tmp_path, {"path": parquet(tmp_path / "x.parquet"), "numbers": "kind"})
     with pytest.raises(DataError, match=r"'age' has type double.*give it as numbers"):
