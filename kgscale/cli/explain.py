@@ -10,6 +10,7 @@ from kgscale.cli.answer import answers_directory, opened
 from kgscale.errors import ConfigError
 from kgscale.tasks import show
 from kgscale.tasks.directory import write_predictions
+from kgscale.tasks.explanation import keeps_learned
 from kgscale.tasks.picture import draw
 from kgscale.tasks.runs import LinkRun, NodeRun, NumberRun, RecommendationRun, Run
 from kgscale.tasks.schema import at_least, from_settings, mebibytes
@@ -79,6 +80,12 @@ def explain(settings: Mapping[str, Any]) -> int:
         console.print(show.reasons(found.columns()))
     else:
         show.sentence(console, "no fact of train is about it: nothing can be left out")
+    if keeps_learned(run.model, found.about):
+        show.sentence(
+            console,
+            "note: learned vectors stay as they are: what a fact has done to them when they were"
+            " fitted is in no loss here",
+        )
     write_predictions(directory, found.columns(), name="explanation")
     draw(found, directory / "explanation.png")
     for kind in ("tsv", "png"):

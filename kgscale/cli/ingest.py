@@ -49,7 +49,7 @@ def ingest(settings: Mapping[str, Any]) -> int:
         old, run = _onto(asked)
         source: Source = build("data", asked.data)
         if old is not None:
-            source = Appended(old, source)
+            source = Appended(old, source, closed=run is not None)
         store = _stored(source, kept, asked.threads, console)
         for line in show.graph(store):
             show.sentence(console, line)
@@ -100,6 +100,7 @@ def _continue(run: Run, store: GraphStore, asked: IngestSettings, console: Conso
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
-    show.sentence(console, f"{new:,} entities are new to the model, which was not trained again")
+    are = "1 entity is" if new == 1 else f"{new:,} entities are"
+    show.sentence(console, f"{are} new to the model, which was not trained again")
     show.sentence(console, f"run directory: {directory}")
     return directory

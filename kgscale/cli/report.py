@@ -10,7 +10,7 @@ from kgscale.cli.answer import opened
 from kgscale.errors import ConfigError, DataError
 from kgscale.models.registry import CARD
 from kgscale.tasks import show
-from kgscale.tasks.directory import check_writable, read_results
+from kgscale.tasks.directory import check_writable, origin_of
 from kgscale.tasks.report import REPORT, write_report
 from kgscale.tasks.schema import from_settings, mebibytes
 
@@ -45,10 +45,10 @@ def report(settings: Mapping[str, Any]) -> int:
     """
     asked = from_settings("", ReportSettings, settings)
     run, console = opened(asked.run, asked.memory), show.console()
-    if went_on := read_results(run.directory).get("continues"):
+    if (origin := origin_of(run.directory)) is not None:
         raise ConfigError(
-            f"{run.directory} was not trained and nothing is measured there: it goes on from"
-            f" {went_on.get('run')!r}, which has a report"
+            f"{run.directory} was not trained, and a report tells of a training: it goes on from"
+            f" {origin!r}, which has one; evaluate tells how good this one is"
         )
     model = run.directory / "model"
     if model.is_symlink():

@@ -11,7 +11,7 @@ from typing import Any, Final
 from kgscale.cli import compose
 from kgscale.cli.conf import groups
 from kgscale.errors import ConfigError, DataError
-from kgscale.tasks.directory import CONFIG, DONE, read_results
+from kgscale.tasks.directory import CONFIG, DONE, origin_of, read_results
 from kgscale.tasks.same import MAY_CHANGE, leaves
 
 KEY: Final = "resume="
@@ -56,6 +56,11 @@ def resumed(arguments: Sequence[str]) -> Resumed:
     file = directory / CONFIG
     if not file.is_file():
         raise ConfigError(f"{KEY}{value}: no run directory there, since it has no {CONFIG}")
+    if (origin := origin_of(directory)) is not None:
+        raise ConfigError(
+            f"{KEY}{value}: that run was not trained: it goes on from {origin!r}; resume that, or"
+            " train anew"
+        )
     settings, began = compose.from_yaml(file), _began(file)
     last = {_key(text): text for text in began}
     further = [text for text in rest if last.get(_key(text)) != text]

@@ -200,8 +200,8 @@ class _Chunk:
             first = int(wrong[0])
             raise DataError(
                 f"{self.file.path} {self.unit} {self.line[first]} column {self.names[at]!r}: "
-                f"{column[first].as_py()!r} is no finite number: correct it, leave it empty where"
-                " it is missing, or give the column as categories or text"
+                f"{column[first].as_py()!r} is no finite number (of float32): correct it, leave it"
+                " empty where it is missing, or give the column as categories or text"
             )
         return np.where(missing, np.nan, numbers)
 

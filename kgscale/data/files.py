@@ -81,7 +81,7 @@ def _hash() -> Any:
     return hashlib.blake2b(digest_size=32)
 
 
-def check_readable(path: Path) -> None:
+def check_readable(path: Path, *, setting: str = "data.path, or the setting that names it") -> None:
     """One clear sentence for the ways in which a file cannot be opened."""
     if path.is_dir():
         raise DataError(f"{path} is a directory where a file is needed")
@@ -93,9 +93,7 @@ def check_readable(path: Path) -> None:
         with path.open("rb"):
             pass
     except FileNotFoundError:
-        raise DataError(
-            f"{path} does not exist: check data.path, or the setting that names it"
-        ) from None
+        raise DataError(f"{path} does not exist: check {setting}") from None
     except OSError as error:
         raise unreadable(path, error) from error
 

@@ -46,7 +46,7 @@ class QueryFile:
         quote: str | None = None,
     ) -> None:
         self.file = DataFile(path)
-        check_readable(path)
+        check_readable(path, setting="queries")
         if self.file.kind not in KINDS:
             raise DataError(
                 f"{path} is none of {', '.join(KINDS)} (or .gz or .zst of the texts): write the"
@@ -64,6 +64,7 @@ class QueryFile:
                 " has to name the columns"
             )
         self.columns = (*needed, *chosen)
+        self._order = sorted(self.columns, key=there.index)
         self._optional = len(chosen) if len(chosen) > 1 else 0
         self._form = Format(columns=self.columns, header=True, quote=quote)
 
@@ -72,6 +73,6 @@ class QueryFile:
         for rows in read_rows(
             self.file, self._form, audit, width=len(self.columns), optional=self._optional
         ):
-            yield QueryRows(
-                columns=dict(zip(self.columns, rows.columns, strict=True)), line=rows.line
-            )
+            found = dict(zip(self.columns, rows.columns, strict=True))
+            # As they stand in the file, since lines are quoted.
+            yield QueryRows(columns={name: found[name] for name in self._order}, line=rows.line)

@@ -47,12 +47,13 @@ class Appended:
 
     Args:
         new: its names, types, classes, labels and features count for entities old and new.
+        closed: whether a model goes on with the version, which knows the old relations alone.
 
     Raises:
         ConfigError: a store of a benchmark, or one whose triples have roles, stays as it is.
     """
 
-    def __init__(self, old: GraphStore, new: Source) -> None:
+    def __init__(self, old: GraphStore, new: Source, *, closed: bool = False) -> None:
         counts = old.manifest["counts"]
         for told, words in (
             ("benchmark", "asks what a benchmark asks of it, by number"),
@@ -62,7 +63,7 @@ class Appended:
                 raise ConfigError(
                     f"{old.path} {words}: build it anew from all that there is instead of onto=…"
                 )
-        self.old, self.new = old, new
+        self.old, self.new, self._closed = old, new, closed
         self.name, self.split = old.name, new.split
         if isinstance(new, TripleFiles):
             new.known_relations = _keys(old.path / "relations.parquet")
@@ -114,7 +115,15 @@ class Appended:
                     )
         for facts in found.facts:
             assert isinstance(facts, Facts)
+            if self._closed:
+                self._check_relations(facts.relation, relations)
             yield replace(facts, split=SPLITS[TRAIN]) if facts.split == "open" else facts
+
+    def _check_relations(self, found: pa.Array, known: pa.Array) -> None:
+        """Before anything is written: the version would be of no use to the model."""
+        strange = found.filter(pa.compute.invert(pa.compute.is_in(found, value_set=known)))
+        if len(strange):
+            raise DataError(unknown_relation(self.new.name, strange[0].as_py(), self.old))
 
     def _entities(self) -> Iterator[Labels]:
         """Names and types; and classes where they are not the types."""
@@ -215,6 +224,15 @@ class Appended:
             # Which attributes have columns is known: newcomers may be few.
             new = [replace(one, least=1) if isinstance(one, LiteralFile) else one for one in new]
         return [*stored, *new]
+
+
+def unknown_relation(where: object, key: str, old: GraphStore) -> str:
+    """What is said of a relation that a model has no vector of."""
+    labels = ", or, if it tells labels, name it as data.label_relation" if old.labels() else ""
+    return (
+        f"{where}: the relation {key!r} came after training, and no vector of it is known: leave"
+        f" its triples out{labels}, or train again"
+    )
 
 
 def numbers_in(old: GraphStore, new: GraphStore) -> tuple[np.ndarray, np.ndarray]:

@@ -176,6 +176,11 @@ def _refuse_repeated(opened: Opened, group: list[int], shop: Workshop) -> None:
         WHERE {" OR ".join(ranges)} GROUP BY key HAVING count(*) > 1 ORDER BY key LIMIT 1"""
     )
     for key, first, last, count in again:
+        if isinstance(opened.files[opened.at(first)[0]], StoredFeatures):
+            raise DataError(
+                f"{opened.where(last)}: {key!r} was there before, and its row stays as it is "
+                f"({count:,} such keys): leave it out"
+            )
         raise DataError(
             f"{opened.where(last)}: {key!r} has features at {opened.where(first)} already "
             f"({count:,} such keys): give each key one row"

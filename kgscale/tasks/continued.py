@@ -20,7 +20,7 @@ from torch import Tensor
 
 from kgscale.data.audit import Tell, silent
 from kgscale.errors import ConfigError, DataError
-from kgscale.graph.append import numbers_in
+from kgscale.graph.append import numbers_in, unknown_relation
 from kgscale.graph.propagate import Propagation, propagate
 from kgscale.graph.store import GraphStore
 from kgscale.inference.newcomers import Alike, alike, fitted, means
@@ -84,10 +84,7 @@ def _check(run: Run, store: GraphStore, relation: Sequence[int]) -> None:
     """Refuse what the model has no vector for."""
     if relation != list(range(run.store.num_relations)):
         keys = store.relation_keys([at for at, before in enumerate(relation) if before < 0][:3])
-        raise DataError(
-            f"{store.path}: the relation {keys[0]!r} came after training, and no vector of it is"
-            " known: leave its triples out, or train again"
-        )
+        raise DataError(unknown_relation(store.path, keys[0], run.store))
     seen = [kind.name for kind in run.store.types]
     for kind in store.types:
         if kind.name not in seen and not isinstance(run, PathRun):

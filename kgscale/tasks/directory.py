@@ -105,6 +105,12 @@ def read_results(directory: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def origin_of(directory: Path) -> str | None:
+    """The run that one goes on from without training, if ``ingest`` made it so."""
+    told = read_results(directory).get("continues")
+    return str(told.get("run")) if isinstance(told, dict) else None
+
+
 def check_writable(directory: Path, remedy: str) -> None:
     """Make a directory if need be, and fail before any work where nothing can be written there."""
     try:

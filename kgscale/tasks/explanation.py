@@ -42,6 +42,7 @@ from kgscale.inference.reasons.vectors import Read
 from kgscale.losses import number_and_scale
 from kgscale.models.decoders import Decoder
 from kgscale.models.encoders.precomputed import MapEncoder
+from kgscale.models.graph_model import GraphModel
 from kgscale.models.link import LinkModel
 from kgscale.tasks.calibration import Columns
 from kgscale.types import EntityVectors
@@ -84,6 +85,22 @@ class Explanation:
             "reason": list(self.told),
             "triples": list(self.keys),
         }
+
+
+def keeps_learned(model: object, about: Sequence[int]) -> bool:
+    """Whether an explanation leaves learned vectors of these entities as training fitted them.
+
+    Layers and propagated features are made anew without a fact; what the fact has done to vectors
+    that were learned beneath them is then in no loss.
+    """
+    if not isinstance(model, GraphModel):
+        return False
+    encoder = model.encoder
+    return bool(
+        (encoder.num_layers or isinstance(encoder, MapEncoder))
+        and model.inputs.table is not None
+        and (model.inputs.table_row(torch.tensor(about)) >= 0).any()
+    )
 
 
 def explain_link(

@@ -63,7 +63,7 @@ def test_newcomers_get_answers(command: Command, data: Path, tmp_path: Path, kin
     before = kgscale.load(run)
     assert isinstance(later, LinkRun)
     assert isinstance(before, LinkRun)
-    assert "1 entities are new" in out
+    assert "1 entity is new" in out
     assert later.store.num_entities == before.store.num_entities + 1
     answers = later.predict(head="newcomer", relation="relation 0", k=3)
     assert len(answers["tail"]) == 3
@@ -86,6 +86,10 @@ def test_what_was_known_stays_the_same(command: Command, data: Path, tmp_path: P
     before = kgscale.load(run)
     assert torch.equal(later.vectors.entity, before.vectors.entity)
     assert later.store.fingerprint == before.store.fingerprint
+    # It was not trained.
+    for arguments in (["report", f"run={later.directory}"], [f"resume={later.directory}"]):
+        code, _, error = command(*arguments)
+        assert (code, "not trained" in error, str(run) in error) == (2, True, True)
 
 
 def test_a_newcomer_beside_a_type_without_learned_vectors(command: Command, tmp_path: Path) -> None:
@@ -101,7 +105,7 @@ def test_a_newcomer_beside_a_type_without_learned_vectors(command: Command, tmp_
     run = train(command, tmp_path, "data=triples", f"data.path={tmp_path / 't.tsv'}", own, features)
     (tmp_path / "more.tsv").write_text("p1\thas\tg7\np2\thas\tg7\n")
     later, out = goes_on(command, run, tmp_path, f"data.path={tmp_path / 'more.tsv'}", own)
-    assert "1 entities are new" in out
+    assert "1 entity is new" in out
     assert later.vectors.entity.isfinite().all()
 
 
@@ -184,6 +188,12 @@ def test_a_new_user_gets_items(command: Command, tmp_path: Path) -> None:
     ("lines", "words", "code"),
     [
         ("entity 1\tsings to\tentity 2\n", "the relation 'sings to' came after training", 3),
+        # Most lines are known, and come before.
+        (
+            "entity 1\trelation 0\tentity 2\n" * 9 + "entity 1\tsings to\tentity 2\n",
+            "the relation 'sings to' came after training",
+            3,
+        ),
         ("entity 1\trelation 0\n" * 30, "too few columns", 3),
     ],
 )
@@ -191,15 +201,14 @@ def test_what_a_model_cannot_know(
     command: Command, trained: Path, tmp_path: Path, lines: str, words: str, code: int
 ) -> None:
     (tmp_path / "more.tsv").write_text(lines)
-    root = tmp_path / "later"
-    found, _, error = command(
-        "ingest", f"onto={trained}", f"data.path={tmp_path / 'more.tsv'}", f"root={root}"
-    )
+    root, stores = tmp_path / "later", tmp_path / "stores"
+    more = f"data.path={tmp_path / 'more.tsv'}", f"store.root={stores}"
+    found, _, error = command("ingest", f"onto={trained}", *more, f"root={root}")
     assert found == code
     assert words in error
     assert "Traceback" not in error
-    # The version is a store all the same; no half run is left.
     assert not list(root.glob("*/*"))
+    assert not list(stores.glob("*/manifest.json"))
 
 
 def test_a_type_that_a_model_has_never_seen(

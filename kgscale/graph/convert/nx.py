@@ -7,6 +7,7 @@ list, or a number) and ``split`` (of their labels), edges ``split``, the graph `
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     import networkx
 
 
+NODE = ("type", "name", "classes", "x", "label", "split")
+
+
 def from_networkx(
     graph: networkx.Graph,
     directory: str | Path,
@@ -45,6 +49,9 @@ def from_networkx(
     text, else ``default``. A graph without direction becomes one whose relations hold both ways.
     Nodes without an edge are left out.
 
+    Of nodes ``type``, ``name``, ``classes``, ``x``, ``label`` and ``split`` are taken, of edges
+    ``split`` and the relation; a warning tells of all else.
+
     Args:
         split: shares of the edges for train, valid and test, where none has a ``split``.
         label_split: likewise of nodes with a ``label``.
@@ -53,6 +60,7 @@ def from_networkx(
         ConfigError: the directory is there already.
         DataError: two nodes are written alike, or a split is none.
     """
+    _warn_of_others(graph, relation)
     place = {node: at for at, node in enumerate(_in_order(graph))}
     types = [str(graph.nodes[node].get("type", DEFAULT_TYPE)) for node in place]
     keys = [str(node) for node in place]
@@ -121,6 +129,15 @@ def to_networkx(store: GraphStore | str | Path) -> networkx.MultiDiGraph | netwo
         for head, relation, tail in zip(edges.head, edges.relation, edges.tail, strict=True):
             out.add_edge(keys[head], keys[tail], key=relation, split=edges.split)
     return out
+
+
+def _warn_of_others(graph: networkx.Graph, relation: str) -> None:
+    """Say what a store has no place for."""
+    others = {str(name) for _, about in graph.nodes(data=True) for name in about} - set(NODE)
+    more = {str(name) for *_, about in graph.edges(data=True) for name in about}
+    others |= more - {relation, "split"}
+    if others:
+        warnings.warn(f"a store has no place for {', '.join(sorted(others))}", stacklevel=3)
 
 
 def _several(texts: Iterable[Any]) -> Iterable[Any]:

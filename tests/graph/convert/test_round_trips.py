@@ -168,6 +168,14 @@ def test_edges_that_repeat_others_backwards_are_left_out(root: Path) -> None:
     assert kept.num_relations == 2
 
 
+def test_attributes_that_have_no_place_are_said(root: Path) -> None:
+    graph = networkx.DiGraph([("a", "b", {"weight": 2.0, "kind": "likes"})])
+    graph.nodes["a"].update(age=3, name="Ann")
+    with pytest.warns(UserWarning, match="no place for age, weight"):
+        store = from_networkx(graph, new(root), relation="kind", split=[1, 0, 0])
+    assert store.relation_keys([0]) == ["likes"]
+
+
 def test_what_has_no_place_is_said(root: Path) -> None:
     data = Data(edge_index=torch.tensor([[0], [1]]), edge_attr=torch.rand(1, 2), num_nodes=2)
     with warnings.catch_warnings(record=True) as caught:
