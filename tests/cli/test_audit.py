@@ -121,6 +121,40 @@ def test_training_says_what_matters_and_is_not_slowed(
     assert report.short_content(None) is None
 
 
+def test_relations_with_one_answer_are_told_apart_from_products(
+    command: Command, tmp_path: Path
+) -> None:
+    """Of four test facts two are of ``in``, whose tail is always the same, and one of ``all``."""
+    train = [(h, "r", t) for h, t in RING] + [(f"e{n}", "in", "land") for n in range(20)]
+    train += [(f"e{a}", "all", f"e{b}") for a in range(4) for b in range(10, 14)][:-1]
+    test = [("e20", "in", "land"), ("e21", "in", "land"), ("e3", "all", "e13"), ("e0", "r", "e9")]
+    folder = put(tmp_path / "data", train=train, valid=[("e22", "in", "land")], test=test)
+    own = ("data=triples", f"data.path={folder}", f"root={tmp_path / 'out'}")
+    code, out, error = command("audit", *own)
+    assert (code, error) == (0, "")
+    content = audited(tmp_path / "out")
+    found = kinds(content)
+    assert found["cartesian"]["count"] == 1
+    constant = found["constant"]
+    assert (constant["count"], constant["share"], constant["weight"]) == (1, 0.5, "mind")
+    assert constant["words"] == (
+        "1 relation with a single head or tail: 'in'; 2 of 4 facts of test are of these"
+    )
+    assert "report them apart" in constant["remedy"]
+    assert constant["words"] in " ".join(out.split())
+    rows = {row["key"]: row for row in content["relations"]}
+    assert [key for key, row in rows.items() if row["constant"]] == ["in"]
+    (line,) = (line for line in out.splitlines() if line.split()[:2] == ["in", "23"])
+    assert line.split()[-1] == "constant"
+    # A training keeps it, and says it no more than others that are only to be known.
+    code, out, error = command(*own, *SMALL)
+    assert (code, error) == (0, "")
+    assert "single head or tail" not in out
+    (run,) = (tmp_path / "out" / "link_prediction").iterdir()
+    told = json.loads((run / "results.json").read_text())["audit"]
+    assert constant in told["findings"]
+
+
 def test_labels_alone_are_judged_where_they_are_asked(command: Command, tmp_path: Path) -> None:
     """Links of such a graph are nobody's question."""
     rows = [(f"p{n}", "member_of", f"g{n % 2}") for n in range(30)]

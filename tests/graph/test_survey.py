@@ -134,6 +134,7 @@ def slow(facts: AllFacts, wanted: SurveySettings) -> dict[str, Any]:
                 "cartesian": len(pairs[r]) >= wanted.least
                 and min(len(heads), len(tails)) > 1
                 and dense,
+                "constant": len(pairs[r]) >= wanted.least and 1 in (len(heads), len(tails)),
             }
         )
     seen = [entity for entity, number in degree.items() if number]
@@ -279,6 +280,28 @@ def test_a_planted_product_is_found(tmp_path: Path) -> None:
     keys = store.relation_keys([0, 1, 2])
     dense = {keys[at]: row.density for at, row in enumerate(found.relations) if row.cartesian}
     assert dense == {"all": pytest.approx(28 / 30)}
+
+
+def test_relations_with_a_single_head_or_tail_are_constant(tmp_path: Path) -> None:
+    """In all splits, and of ``least`` facts; a product of several heads and tails is not."""
+    train = [(f"c{n}", "in", "land") for n in range(8)]
+    train += [("queen", "rules", f"c{n}") for n in range(4)]
+    train += [("x", "scarce", f"c{n}") for n in range(4)]
+    train += [(f"c{n}", "near", "land") for n in range(8)]
+    train += [(f"h{a}", "all", f"t{b}") for a in range(3) for b in range(3)]
+    valid = [("c8", "in", "land")]
+    test = [("c9", "in", "land"), ("queen", "rules", "c4"), ("c9", "near", "sea")]
+    store = prepare(
+        TripleFiles(path=str(given_splits(tmp_path / "data", train, valid, test))), tmp_path
+    )
+    keys = store.relation_keys(list(range(store.num_relations)))
+    rows = make_survey(store, SurveySettings(least=5)).relations
+    found = {key: row for key, row in zip(keys, rows, strict=True) if row.constant}
+    assert {key: (row.heads, row.tails, row.test) for key, row in found.items()} == {
+        "in": (10, 1, 1),
+        "rules": (1, 5, 1),
+    }
+    assert [key for key, row in zip(keys, rows, strict=True) if row.cartesian] == ["all"]
 
 
 def test_is_made_once_and_read_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

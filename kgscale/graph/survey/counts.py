@@ -33,6 +33,8 @@ class RelationRow:
     """Facts of test that train tells of, see :class:`HeldOut`."""
     symmetric: bool
     cartesian: bool
+    constant: bool
+    """Whether it has a single head or a single tail, in all splits."""
 
     @property
     def facts(self) -> int:

@@ -5,7 +5,9 @@ a share of the pairs of either are pairs of the other, and inverse if that is so
 turned round; a relation that is its own inverse is symmetric; one that joins more than a share of
 all combinations of its heads and tails is a Cartesian product (Akrami et al., SIGMOD 2020, who
 take 0.8 for all of these; Toutanova & Chen 2015 removed the first two kinds from FB15k, Dettmers
-et al. 2018 inverse relations from WN18). Loops have no direction, and are left out where it counts.
+et al. 2018 inverse relations from WN18). One with a single head, or a single tail, joins all there
+are whatever it says: it is constant, and no product. Loops have no direction, and are left out
+where it counts.
 """
 
 from __future__ import annotations
@@ -71,9 +73,16 @@ class Related:
         return found
 
     def cartesian(self, *, density: float, least: int) -> Array:
-        """Which hold between all; not those with a single head or tail, which do so anyway."""
+        """Which hold between all; not those that are constant, which do so anyway."""
         enough = (self.facts.sum(axis=1) >= least) & (np.minimum(self.heads, self.tails) > 1)
         found: Array = enough & (self.density > density)
+        return found
+
+    def constant(self, *, least: int) -> Array:
+        """Which have a single head, or a single tail, so that the relation tells it."""
+        # Of few facts that is so by chance: every relation with one fact has one head and one tail.
+        single = np.minimum(self.heads, self.tails) == 1
+        found: Array = single & (self.facts.sum(axis=1) >= least)
         return found
 
     def pairs(self, *, overlap: float, least: int) -> list[RelationPair]:

@@ -32,7 +32,7 @@ from kgscale.graph.survey.shape import Shape
 KIND: Final = "survey"
 """Of what is kept with the store."""
 _FILE: Final = "survey.json"
-_SCHEMA: Final = 2
+_SCHEMA: Final = 3
 """Of that file."""
 HUBS: Final = 10
 
@@ -164,6 +164,7 @@ def _rows(related: Related, leaks: LeakCounter, settings: SurveySettings) -> lis
         "told": leaks.told[:, TEST],
         "symmetric": related.symmetric(overlap=settings.overlap, least=settings.least),
         "cartesian": related.cartesian(density=settings.density, least=settings.least),
+        "constant": related.constant(least=settings.least),
     }
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)
     return [RelationRow(**dict(zip(columns, row, strict=True))) for row in rows]

@@ -27,6 +27,7 @@ def about_links(found: Survey, names: Sequence[str]) -> Iterator[Finding]:
         yield from _told(found, split, names)
     yield from _alike(found, split, names)
     yield from _products(found, split, names)
+    yield from _constant(found, split, names)
     yield from _symmetric(found, names)
     yield from _unseen(found)
     if split is not None:
@@ -116,10 +117,7 @@ def _products(found: Survey, split: str | None, names: Sequence[str]) -> Iterato
     at = [number for number, row in enumerate(found.relations) if row.cartesian]
     if not at:
         return
-    at.sort(key=lambda number: -found.relations[number].facts)
-    held = sum(getattr(found.relations[number], split) for number in at) if split else 0
-    total = found.held_out[split].facts if split else 1
-    share = f"; {held:,} of {total:,} facts of {split} are of these" if split else ""
+    held, total = _held(found, split, at)
     yield Finding(
         kind="cartesian",
         weight=_weight(held, total),
@@ -127,10 +125,47 @@ def _products(found: Survey, split: str | None, names: Sequence[str]) -> Iterato
         share=held / total if split else None,
         words=(
             f"{counted(len(at), 'relation')} joining nearly every head with every tail:"
-            f" {listed([repr(names[number]) for number in at])}{share}"
+            f" {_of_these(found, split, names, at)}"
         ),
         remedy="report them apart: whoever knows their heads and tails knows the answers",
     )
+
+
+def _constant(found: Survey, split: str | None, names: Sequence[str]) -> Iterator[Finding]:
+    at = [number for number, row in enumerate(found.relations) if row.constant]
+    if not at:
+        return
+    held, total = _held(found, split, at)
+    yield Finding(
+        kind="constant",
+        # The other of a fact's two questions stays as hard as any.
+        weight="mind",
+        count=len(at),
+        share=held / total if split else None,
+        words=(
+            f"{counted(len(at), 'relation')} with a single head or tail:"
+            f" {_of_these(found, split, names, at)}"
+        ),
+        remedy="report them apart: whoever knows the relation knows the answer on that side",
+    )
+
+
+def _held(found: Survey, split: str | None, at: Sequence[int]) -> tuple[int, int]:
+    """Held-out facts of some relations, and of all."""
+    if split is None:
+        return 0, 1
+    held = sum(getattr(found.relations[number], split) for number in at)
+    return held, found.held_out[split].facts
+
+
+def _of_these(found: Survey, split: str | None, names: Sequence[str], at: Sequence[int]) -> str:
+    """Their names, those with most facts first, and how much of a split they are."""
+    most = sorted(at, key=lambda number: -found.relations[number].facts)
+    text = listed([repr(names[number]) for number in most])
+    if split is None:
+        return text
+    held, total = _held(found, split, at)
+    return f"{text}; {held:,} of {total:,} facts of {split} are of these"
 
 
 def _symmetric(found: Survey, names: Sequence[str]) -> Iterator[Finding]:

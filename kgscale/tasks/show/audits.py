@@ -64,7 +64,7 @@ def audit_relations(content: Mapping[str, Any]) -> Table:
         table.add_column(name, justify="right")
     table.add_column("")
     for row in sorted(rows, key=lambda row: -row["facts"])[:RELATIONS]:
-        kinds = [kind for kind in ("symmetric", "cartesian") if row[kind]]
+        kinds = [kind for kind in ("symmetric", "cartesian", "constant") if row[kind]]
         table.add_row(
             short(row.get("name", row["key"])),
             *(f"{row[name]:,}" for name in ("facts", "test", "heads", "tails")),
