@@ -196,8 +196,9 @@ def _statements(file: DataFile, base: str | None, audit: Audit) -> Iterator[Quad
 
     form = getattr(RdfFormat, FORMATS[file.kind])
     with file.open() as stream:
+        given: Any = _Ending(stream)
         try:
-            found = parse(stream, format=form, base_iri=base)
+            found = parse(given, format=form, base_iri=base)
         except ValueError as error:
             raise ConfigError(f"data.base is no IRI: {base!r} ({error})") from error
         if form == RdfFormat.RDF_XML:
@@ -209,6 +210,9 @@ def _statements(file: DataFile, base: str | None, audit: Audit) -> Iterator[Quad
             try:
                 yield next(found)
             except StopIteration:
+                if broken is not None and broken == given.unended:
+                    words = "the last line is broken and has no end, as if the file were cut"
+                    raise DataError(f"{file.path} line {broken}: {words}: correct it") from None
                 return
             except SyntaxError as error:
                 if error.lineno is None or error.lineno != broken:
@@ -218,6 +222,24 @@ def _statements(file: DataFile, base: str | None, audit: Audit) -> Iterator[Quad
                 raise DataError(f"{file.path}: a line of more than 16 MiB: correct it") from error
             except (OSError, EOFError, pa.ArrowException) as error:
                 raise unreadable(file.path, error) from error
+
+
+class _Ending:
+    """Knows how a file ends."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._newlines, self._last = stream, 0, b"\n"
+
+    def read(self, size: int = -1) -> bytes:
+        piece: bytes = self._stream.read(size)
+        self._newlines += piece.count(b"\n")
+        self._last = piece or self._last
+        return piece
+
+    @property
+    def unended(self) -> int | None:
+        """The last line, where no newline follows it."""
+        return None if self._last.endswith(b"\n") else self._newlines + 1
 
 
 def _from_xml(file: DataFile, stream: Any, base: str | None, audit: Audit) -> Iterator[Quad]:
