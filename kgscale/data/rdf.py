@@ -45,6 +45,10 @@ CHUNK = 1 << 16
 """Statements handed over at once."""
 LARGEST = 32 << 20
 """Letters of them: a prefix may be short in the file and long in every statement."""
+TOLD = 200
+"""Letters of a broken literal that are listed."""
+COUNTING = "(counting statements)"
+"""The parser tells no lines of statements."""
 MADE_ID = re.compile("[a-f][0-9a-f]{15,31}")
 """A blank node that has no label of its own; the parser draws 128 bits for it, at random."""
 
@@ -139,7 +143,7 @@ class RdfFiles(TripleFiles):
         for facts in super()._facts(audit):
             found += len(facts.head)
             if facts.node_labels is not None:
-                file = f"{facts.node_labels.file} (counting statements)"
+                file = f"{facts.node_labels.file} {COUNTING}"
                 facts = replace(facts, node_labels=replace(facts.node_labels, file=file))
             yield facts
         if not found:
@@ -162,8 +166,8 @@ class RdfFiles(TripleFiles):
             if number % CHUNK == 0 or made - before > LARGEST:
                 check_growth(str(file.path), packed, made)
                 before = made
-                yield self._flush(sorter, audit)
-        yield self._flush(sorter, audit)
+                yield self._flush(sorter, file, audit)
+        yield self._flush(sorter, file, audit)
 
     def _sorter(self, file: DataFile) -> _Sorter:
         return _Sorter(
@@ -177,15 +181,17 @@ class RdfFiles(TripleFiles):
             class_=TYPE if self.rdf_type == "class" else None,
         )
 
-    def _flush(self, sorter: _Sorter, audit: Audit) -> Rows:
+    def _flush(self, sorter: _Sorter, file: DataFile, audit: Audit) -> Rows:
         """What has gathered since the last time."""
         triples, line, said, left_out = sorter.take()
         audit.accept(len(triples) + left_out.total())
         for reason, count in sorted(left_out.items()):
             audit.leave_out(reason, count)
+        for number, reason, told in sorter.broken:
+            audit.reject(f"{file.path.name} {COUNTING}", number, reason, told)
         self._about.add(said)
         self._literals.keep(sorter.described)
-        sorter.described = []
+        sorter.described, sorter.broken = [], []
         columns = [pa.array([row[at] for row in triples], pa.string()) for at in range(3)]
         return Rows(columns=columns, line=np.array(line, np.int64))
 
@@ -196,8 +202,9 @@ def _statements(file: DataFile, base: str | None, audit: Audit) -> Iterator[Quad
 
     form = getattr(RdfFormat, FORMATS[file.kind])
     with file.open() as stream:
+        given: Any = _Ending(stream)
         try:
-            found = parse(stream, format=form, base_iri=base)
+            found = parse(given, format=form, base_iri=base)
         except ValueError as error:
             raise ConfigError(f"data.base is no IRI: {base!r} ({error})") from error
         if form == RdfFormat.RDF_XML:
@@ -209,6 +216,9 @@ def _statements(file: DataFile, base: str | None, audit: Audit) -> Iterator[Quad
             try:
                 yield next(found)
             except StopIteration:
+                if broken is not None and broken == given.unended:
+                    words = "the last line is broken and has no end, as if the file were cut"
+                    raise DataError(f"{file.path} line {broken}: {words}: correct it") from None
                 return
             except SyntaxError as error:
                 if error.lineno is None or error.lineno != broken:
@@ -218,6 +228,24 @@ def _statements(file: DataFile, base: str | None, audit: Audit) -> Iterator[Quad
                 raise DataError(f"{file.path}: a line of more than 16 MiB: correct it") from error
             except (OSError, EOFError, pa.ArrowException) as error:
                 raise unreadable(file.path, error) from error
+
+
+class _Ending:
+    """Knows how a file ends."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._newlines, self._last = stream, 0, b"\n"
+
+    def read(self, size: int = -1) -> bytes:
+        piece: bytes = self._stream.read(size)
+        self._newlines += piece.count(b"\n")
+        self._last = piece or self._last
+        return piece
+
+    @property
+    def unended(self) -> int | None:
+        """The last line, where no newline follows it."""
+        return None if self._last.endswith(b"\n") else self._newlines + 1
 
 
 def _from_xml(file: DataFile, stream: Any, base: str | None, audit: Audit) -> Iterator[Quad]:
@@ -274,6 +302,8 @@ class _Sorter:
     line: list[int] = field(default_factory=list)
     said: list[tuple[str, str | None, str | None]] = field(default_factory=list)
     described: list[Described] = field(default_factory=list)
+    broken: list[tuple[int, str, str]] = field(default_factory=list)
+    """Statements that nothing can be made of: their numbers, why, and what they say."""
     left_out: Counter[str] = field(default_factory=Counter)
     made: dict[str, str] = field(default_factory=dict)
     """Random labels of blank nodes, numbered as they come."""
@@ -309,12 +339,19 @@ class _Sorter:
         elif self.keep_literals:
             self._add_triple(number, head, predicate, str(literal))
         elif self.describe:
-            value_of = number_of(value, literal.datatype.value)
-            text = value if value_of is None else None
-            self.described.append((head, predicate, value_of, text))
-            self.left_out["literal, which describes an entity"] += 1
+            self._describe(number, head, predicate, literal, value)
         else:
             self.left_out[f"literal of {predicate}"] += 1
+
+    def _describe(self, number: int, head: str, predicate: str, literal: Any, value: str) -> None:
+        try:
+            found = number_of(value, literal.datatype.value)
+        except ValueError as error:
+            told = "\t".join([head, predicate, str(literal)[:TOLD]])
+            self.broken.append((number, str(error), told))
+            return
+        self.described.append((head, predicate, found, value if found is None else None))
+        self.left_out["literal, which describes an entity"] += 1
 
     def _add_triple(self, number: int, head: str, predicate: str, tail: str) -> None:
         self.triples.append((head, predicate, tail))

@@ -27,6 +27,7 @@ NUMBERS = frozenset(
         *("unsignedByte", "unsignedInt", "unsignedLong", "unsignedShort"),
     )
 )
+BOOLEANS = {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}
 DATES = frozenset(("date", "dateTime", "gYear", "gYearMonth"))
 DATE = re.compile(
     r"(-?[0-9]{4,9})(?:-(0[1-9]|1[0-2]))?(?:-(0[1-9]|[12][0-9]|3[01]))?"
@@ -37,19 +38,30 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 def number_of(value: str, datatype: str) -> float | None:
-    """The number that a literal is, a date in years; ``None``: a text, or a broken number."""
+    """The number that a literal is, a date in years; ``None``: a text.
+
+    Raises:
+        ValueError: by its type it is a number, a date or a boolean, but it is none.
+    """
     kind = datatype.removeprefix(XSD)
     if kind == datatype:
         return None
+    value = value.strip()
     if kind == "boolean":
-        return {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}.get(value)
-    if kind in DATES and (found := DATE.fullmatch(value)):
+        if (truth := BOOLEANS.get(value)) is None:
+            raise ValueError("literal that is no boolean")
+        return truth
+    if kind in DATES:
+        if (found := DATE.fullmatch(value)) is None:
+            raise ValueError("literal that is no date")
         year, month, day = (int(part or 1) for part in found.groups())
         return year + (month - 1) / 12 + (day - 1) / 365
     if kind not in NUMBERS:
         return None
     number = number_in(value)
-    return number if abs(number) <= LARGEST else None
+    if not abs(number) <= LARGEST:
+        raise ValueError("literal that is no finite number")
+    return number
 
 
 class RdfLiterals:

@@ -7,8 +7,10 @@ RDF/XML on its input and writes N-Triples; it needs nothing of kgscale.
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast
 
 MEMORY: Final = 512 << 20
 """Bytes of address space, the interpreter's included; statements are not kept."""
@@ -26,6 +28,10 @@ hundred times what statements take: elements within elements take time by the sq
 PER_BYTE: Final = 5e-6
 SILENT: Final = 300
 """Seconds without reading or writing after which the process is ended, whatever it waits for."""
+END: Final = b"</>"
+"""A closing tag that closes nothing. Given after the last byte, it makes the parser tell which
+element is still open, of which it says nothing otherwise."""
+CUT: Final = "the document ends within an element"
 BROKEN, OUT, SLOW = 3, 4, 5
 """Exit codes: the file has a mistake, or asks for more memory or time."""
 
@@ -97,22 +103,63 @@ def _feed(stream: Any, pipe: IO[bytes], failure: list[BaseException]) -> None:
             pipe.close()
 
 
-class _Timed:
-    """Ends the process where a file takes longer than its size explains."""
+class Lines:
+    """Hands out lines, so that the last one is where a mistake is.
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    Ends the process where a file takes longer than its size explains.
+    """
+
+    def __init__(self, stream: Any) -> None:
         self.stream, self.bytes = stream, 0
+        self.pieces: Iterator[bytes] = iter(())
+        self.line, self._more = 1, False
+        """Of the last piece, and whether there is another one after it."""
+        self.last = b""
+        """The last byte that is no blank."""
+        self.ended = self.beyond = False
+        """Whether END was handed out after it, and whether more was asked for."""
 
     def read(self, size: int = -1) -> bytes:
+        piece = next(self.pieces, None)
+        if piece is None:
+            chunk = self._read(size)
+            if not chunk:
+                return self._end()
+            self.last = chunk.rstrip()[-1:] or self.last
+            self.pieces = iter(io.BytesIO(chunk))
+            piece = next(self.pieces)
+        self.line += self._more
+        self._more = piece.endswith(b"\n")
+        return piece
+
+    def _read(self, size: int) -> bytes:
         signal.alarm(SILENT)
         if time.process_time() > SECONDS + PER_BYTE * self.bytes:
             sys.stdout.flush()
             json.dump(self.bytes, sys.stderr)
             sys.stderr.flush()
             os._exit(SLOW)
-        piece = self.stream.read(size)
-        self.bytes += len(piece)
-        return piece
+        chunk: bytes = self.stream.read(size)
+        self.bytes += len(chunk)
+        return chunk
+
+    def _end(self) -> bytes:
+        """Only after a ``>``, lest END closes a tag that is cut."""
+        if self.ended or self.last != b">":
+            self.beyond = True
+            return b""
+        self.ended = True
+        return END
+
+    def mistake(self, error: SyntaxError | None) -> str | None:
+        """Why a document is none, when the parser has ended with an error or without."""
+        if error is None:
+            return None if self.last in (b"", b">") else CUT
+        words = str(error.msg)
+        if not self.ended or self.beyond:
+            return words
+        element = re.search("expected `</(.+?)>`", words)
+        return f"{CUT} ({element[1]})" if element else None
 
 
 def _end_with_parent() -> None:
@@ -138,18 +185,19 @@ def main() -> int:
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
     base = sys.argv[2] if len(sys.argv) > 2 else None
     write = sys.stdout.write
+    stream, broken = Lines(sys.stdin.buffer), None
     try:
-        stream: Any = _Timed(sys.stdin.buffer)
-        for quad in parse(stream, format=RdfFormat.RDF_XML, base_iri=base):
+        for quad in parse(cast(Any, stream), format=RdfFormat.RDF_XML, base_iri=base):
             write(f"{quad.triple} .\n")
-        sys.stdout.flush()
     except SyntaxError as error:
-        sys.stdout.flush()
-        json.dump([error.lineno, str(error.msg)], sys.stderr)
-        return BROKEN
+        broken = error
     except MemoryError:
         return OUT
-    return 0
+    sys.stdout.flush()
+    if (words := stream.mistake(broken)) is None:
+        return 0
+    json.dump([stream.line, words], sys.stderr)
+    return BROKEN
 
 
 if __name__ == "__main__":

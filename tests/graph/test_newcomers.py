@@ -189,6 +189,14 @@ def test_literals_of_rdf(tmp_path: Path) -> None:
     assert found == {**rows(old), "http://x/c": [3, 1]}
     left = version.manifest["counts"]["features"]["left_out"]
     assert left == {"m.ttl": {"count": 1, "first": ["texts"]}}
+    xsd = "http://www.w3.org/2001/XMLSchema#"
+    broken = [f':d{at} :r :a ; :h 2 ; :k "no"^^<{xsd}int> .' for at in range(11)]
+    few = turtle("few.ttl", *broken[:10])
+    version = prepare(Appended(old, few), tmp_path / "stores")
+    assert version.manifest["input"]["rejected"] == {"literal that is no finite number": 10}
+    many = turtle("many.ttl", *broken)
+    with pytest.raises(DataError, match=r"11 of 33 lines cannot be used"):
+        prepare(Appended(old, many), tmp_path / "stores")
 
 
 def test_rows_of_numbers_beside_what_is_described(tmp_path: Path) -> None:
