@@ -172,11 +172,14 @@ def read_predictions(directory: Path, count: int, *, name: str = "predictions") 
             raise FileNotFoundError("it is no file")
         with pq.ParquetFile(file) as table:
             first = next(table.iter_batches(batch_size=count), None)
-            columns = table.schema_arrow.names
-    except (OSError, pa.ArrowException) as error:
+            if first is None:
+                return {name: [] for name in table.schema_arrow.names}
+        # A text that is none shows only here.
+        columns = zip(first.schema.names, first.columns, strict=True)
+        return {name: column.to_pylist() for name, column in columns}
+    except (OSError, ValueError, pa.ArrowException) as error:
         words = str(error).partition("\n")[0]
         raise DataError(f"{file} can't be read ({words}): train again") from error
-    return {column: [] if first is None else first[column].to_pylist() for column in columns}
 
 
 def schema_of(columns: Iterable[str]) -> pa.Schema:

@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kgscale.errors import ResourceError
+from kgscale.errors import DataError, ResourceError
 from kgscale.tasks import directory
 from kgscale.tasks.directory import (
     check_writable,
     make_directory,
+    read_predictions,
     run_directory,
     versions,
     write_json,
@@ -62,6 +63,13 @@ def test_predictions_come_back_whatever_the_keys_hold(tmp_path: Path) -> None:
         "predictions.tsv",
         "predictions.parquet",
     }
+
+
+def test_predictions_of_bytes_that_are_no_text(tmp_path: Path) -> None:
+    bad = pa.array([b"\xff\x00"]).view(pa.string())
+    pq.write_table(pa.table({"head": bad}), tmp_path / "predictions.parquet")
+    with pytest.raises(DataError, match=r"predictions\.parquet can't be read .*train again"):
+        read_predictions(tmp_path, 3)
 
 
 def test_no_predictions_have_the_same_columns(tmp_path: Path) -> None:
