@@ -26,7 +26,7 @@ from kgscale.data.withheld import Withheld
 from kgscale.errors import ConfigError, DataError
 
 Lines: TypeAlias = NDArray[np.int64]
-READER = 1
+READER = 2
 """Part of the digest: raise it when the same input gives another result."""
 
 
