@@ -124,7 +124,7 @@ def test_lines_that_ask_nothing(command: Command, trained: Path, tmp_path: Path)
         "empty",
     ):
         assert reason in out
-    assert "as line 32: 'relation 0\\tnobody\\t'" in out
+    assert "as line 32: 'nobody\\trelation 0\\t'" in out
     written(file, [("head", "relation", "tail"), *good, *bad * 3])
     (tmp_path / "batch-rejected.tsv").unlink()
     before = (tmp_path / "batch.parquet").read_bytes()
