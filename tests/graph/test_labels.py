@@ -135,7 +135,7 @@ def test_a_store_without_them_is_as_before(tmp_path: Path) -> None:
     assert [(kind.name, kind.start, kind.stop) for kind in store.types] == [
         ("entity", 0, store.num_entities)
     ]
-    # The name goes by the schema and the reader too; the fingerprint is version 0.1's for the same lines.
+    # The name goes by schema and reader too; the fingerprint is version 0.1's for the same lines.
     assert store.path.name == "x-4cd6ea2c0f8bd555"
     assert store.fingerprint.startswith("935909be6bcdf55d")
 
